@@ -1,0 +1,1 @@
+"""What every component shares; imports no component."""

@@ -1,0 +1,1 @@
+"""One package per technology: the only place that imports its driver."""

@@ -1,0 +1,134 @@
+"""Postgres by SQLAlchemy 2 (async Core) and asyncpg: one `Database` a process, driver errors translated here.
+
+A component's ``store.py`` gets a `Database`, opens a transaction and writes its own SQL; it sees our errors only.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    TimeoutError as PoolTimeout,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from media_gateway.core.errors import (
+    ConflictError,
+    DeadlineExceededError,
+    InvalidInputError,
+    MediaGatewayError,
+    UnavailableError,
+)
+
+RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
+"""Serialisation failure, deadlock, lock not available: the same transaction may succeed when repeated."""
+
+UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+"""SQLSTATE classes of connection trouble, exhausted resources, operator intervention and system errors."""
+
+
+class Database:
+    """A pool of connections to one database.
+
+    Parameters
+    ----------
+    url
+        ``postgresql://…``; a host that is a path (``?host=/run/x``) means a Unix socket.
+    pool_size
+        Most connections.
+    timeout_ms
+        Longest a statement runs unless a transaction asks for another limit, in milliseconds.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, timeout_ms: int = 5_000) -> None:
+        parsed = sa.make_url(url).set(drivername="postgresql+asyncpg")
+        self._timeout_ms = timeout_ms
+        self._engine: AsyncEngine = create_async_engine(
+            parsed,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=timeout_ms / 1000,
+            # A server restart leaves dead connections in the pool; the check costs one round trip on checkout.
+            pool_pre_ping=True,
+            connect_args={
+                "timeout": min(10.0, timeout_ms / 1000),
+                # Generic plans of parametrised array statements are as good, and JIT costs more than it gives here.
+                "server_settings": {"application_name": "media-gateway", "jit": "off"},
+            },
+        )
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, for Alembic and for tests."""
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout_ms: int | None = None) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end of the block or rolled back.
+
+        Raises
+        ------
+        UnavailableError
+            Can't connect, the connection broke, or the transaction lost a deadlock; repeat the whole block.
+        DeadlineExceededError
+            A statement took longer than ``timeout_ms``.
+        ConflictError, InvalidInputError
+            A constraint was violated; a value does not fit its column.
+        """
+        limit = timeout_ms or self._timeout_ms
+        with translated():
+            async with self._engine.begin() as connection:
+                await connection.execute(sa.text(f"SET LOCAL statement_timeout = {int(limit)}"))
+                yield connection
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
+        async with self.transaction(timeout_ms=2_000) as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver exceptions into ours."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise UnavailableError("no database connection became free in time") from error
+    except IntegrityError as error:
+        raise ConflictError(f"the database refused the change: {_constraint(error)}") from error
+    except DBAPIError as error:
+        raise _translate(error) from error
+    except (ConnectionError, TimeoutError, OSError) as error:
+        raise UnavailableError(f"the database can't be reached: {type(error).__name__}") from error
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _constraint(error: DBAPIError) -> str:
+    cause = getattr(error.orig, "__cause__", None)
+    return str(getattr(cause, "constraint_name", None) or _state(error) or "integrity")
+
+
+def _translate(error: DBAPIError) -> MediaGatewayError:
+    state = _state(error)
+    if state == "57014":
+        return DeadlineExceededError("a database statement took too long")
+    if state in RETRYABLE_STATES:
+        return UnavailableError("the database asked to repeat the transaction")
+    if state[:2] in UNAVAILABLE_CLASSES or error.connection_invalidated or isinstance(error, InterfaceError):
+        return UnavailableError("the database connection broke")
+    if state.startswith("22"):
+        return InvalidInputError("a value does not fit the database column")
+    if isinstance(error, OperationalError) and not state:
+        return UnavailableError("the database can't be reached")
+    return MediaGatewayError("the database refused a statement")

@@ -1,0 +1,117 @@
+"""Redis by redis-py: one `RedisHandle` a process, driver errors translated here.
+
+Code written against it runs on Redis 6.2: no FUNCTION, LMPOP, EXPIRE NX or HEXPIRE.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError as RedisConnectionError,
+    RedisError,
+    ResponseError,
+    TimeoutError as RedisTimeoutError,
+)
+
+from media_gateway.core.errors import DeadlineExceededError, MediaGatewayError, UnavailableError
+
+PASSING_REFUSALS = frozenset(
+    {"OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"}
+)
+"""Error codes of a server that is full, failing over or can't write its disk: the same command may succeed later."""
+
+
+class RedisHandle:
+    """A client with its pool.
+
+    Parameters
+    ----------
+    url
+        ``redis://``, ``rediss://``, ``unix://``; ``redis+sentinel://host,host/0?service=name``;
+        ``redis+cluster://host``.
+    timeout_ms
+        Longest a command may take, in milliseconds.
+    """
+
+    def __init__(self, url: str, *, timeout_ms: int = 2_000) -> None:
+        self._url = url
+        self._timeout_ms = timeout_ms
+        self._client = _connect(url, timeout_ms / 1000)
+
+    @property
+    def timeout_ms(self) -> int:
+        """Longest a command of `client` may take, in milliseconds."""
+        return self._timeout_ms
+
+    def blocking_client(self, *, wait_ms: int) -> "Redis":
+        """A client of its own for commands that block up to ``wait_ms``. The caller closes it.
+
+        It never repeats a command by itself: a blocking read that was sent may have had its effect.
+        """
+        return _connect(self._url, (wait_ms + self._timeout_ms) / 1000, repeat=False)
+
+    @property
+    def client(self) -> "Redis":
+        """The client, answers as bytes. Wrap calls in `translated`. Blocking commands need a client of their own."""
+        return self._client
+
+    async def ping(self) -> None:
+        """Return if Redis answers."""
+        with translated():
+            await self._client.ping()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _connect(url: str, timeout_s: float, *, repeat: bool = True) -> Redis:
+    parts = urlsplit(url)
+    base, _, kind = parts.scheme.partition("+")
+    limits: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "health_check_interval": 30}
+    if not repeat:
+        limits["retry"] = Retry(NoBackoff(), 0)
+    if kind == "sentinel":
+        hosts = [
+            (h.partition(":")[0], int(h.partition(":")[2] or 26379))
+            for h in parts.netloc.rpartition("@")[2].split(",")
+        ]
+        service = parse_qs(parts.query).get("service", ["mymaster"])[0]
+        sentinel = Sentinel(hosts, sentinel_kwargs=limits)  # type: ignore[no-untyped-call]
+        client: Redis = sentinel.master_for(
+            service,
+            db=int(parts.path.lstrip("/") or 0),
+            password=parts.password,
+            ssl=base == "rediss",
+            **limits,
+        )
+        return client
+    if kind == "cluster":
+        plain = urlunsplit(parts._replace(scheme=base))
+        return RedisCluster.from_url(plain, **limits)  # type: ignore[return-value]
+    return Redis.from_url(url, **limits)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver exceptions into ours."""
+    try:
+        yield
+    except RedisTimeoutError as error:
+        raise DeadlineExceededError("Redis took too long") from error
+    except (RedisConnectionError, BusyLoadingError, OSError) as error:
+        raise UnavailableError("Redis can't be reached") from error
+    except ResponseError as error:
+        code = str(getattr(error, "status_code", None) or str(error).split(" ", 1)[0])
+        if code in PASSING_REFUSALS:
+            raise UnavailableError(f"Redis can't work now: {code}") from error
+        raise MediaGatewayError(f"Redis refused a command: {code}", details={"reply": code}) from error
+    except RedisError as error:
+        raise UnavailableError("Redis failed") from error

@@ -1,0 +1,1 @@
+"""Values and rules of the platform; no driver, no framework."""

@@ -1,0 +1,1 @@
+"""What services need from the outside, one protocol a file; no driver, no framework."""

@@ -1,0 +1,188 @@
+"""Settings every process reads from ``MEDIA_GATEWAY_*`` variables, checked at start.
+
+A component's ``settings.py`` extends `CoreSettings` with its own fields. ``docs/configuration.md`` is generated from
+the fields and their descriptions. Nothing else reads the environment.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from media_gateway.core.errors import NotConfiguredError
+
+PREFIX = "MEDIA_GATEWAY_"
+
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+
+
+class CoreSettings(BaseSettings):
+    """Where a process finds its servers, and how it behaves as a service."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    state_dir: Path = Field(
+        default=Path("~/.local/state/media-gateway"),
+        description="Folder for everything kept on this machine: embedded servers' data, models, generated secrets.",
+        examples=["/var/lib/media-gateway"],
+    )
+    database_url: SecretStr = Field(
+        default=SecretStr("embedded:"),
+        description="PostgreSQL with pgvector; `embedded:` runs a private server from the installed package.",
+        examples=["postgresql://user:password@host:5432/media_gateway"],
+    )
+    database_pool_size: int = Field(
+        default=10,
+        ge=1,
+        le=200,
+        description="Most connections one process opens to Postgres.",
+        examples=["20"],
+    )
+    database_timeout_ms: Milliseconds = Field(
+        default=5_000,
+        description="Longest one SQL statement of a request may take, in milliseconds.",
+        examples=["5000"],
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr("embedded:"),
+        description="Redis 6.2 or newer (also rediss:, Sentinel as redis+sentinel:, Cluster as redis+cluster:); "
+        "`embedded:` runs a private server.",
+        examples=["redis://:password@host:6379/0"],
+    )
+    redis_timeout_ms: Milliseconds = Field(
+        default=2_000, description="Longest one Redis command may take, in milliseconds.", examples=["2000"]
+    )
+    vector_url: SecretStr = Field(
+        default=SecretStr("pgvector:"),
+        description="Vector store: `pgvector:` in the same Postgres, or a Qdrant server.",
+        examples=["qdrant://host:6334"],
+    )
+    events_url: SecretStr = Field(
+        default=SecretStr("redis-stream:"),
+        description="Event bus: `redis-stream:` on the same Redis, or Kafka brokers.",
+        examples=["kafka://broker-1:9092,broker-2:9092"],
+    )
+    embedder_url: SecretStr = Field(
+        default=SecretStr("minilm:"),
+        description="Embedding model: `minilm:` in process, or any OpenAI-compatible server.",
+        examples=["openai://host/v1?model=text-embedding-3-small&dimension=384"],
+    )
+    embedder_api_key: SecretStr | None = Field(
+        default=None, description="API key of an `openai:` embedder.", examples=["sk-…"]
+    )
+    model_dir: Path | None = Field(
+        default=None,
+        description="Folder of built models; default is `models` in the state folder.",
+        examples=["/var/lib/media-gateway/models"],
+    )
+    auth_secret: SecretStr | None = Field(
+        default=None,
+        description="Shared secret (HS256, at least 32 bytes) that signs tokens. No default outside embedded mode.",
+        examples=["the output of `openssl rand -hex 32`"],
+    )
+    auth_jwks_url: str | None = Field(
+        default=None,
+        description="Address of the issuer's key set for RS256 and EdDSA tokens.",
+        examples=["https://auth.example/.well-known/jwks.json"],
+    )
+    auth_issuer: str = Field(
+        default="media-gateway",
+        description="Expected `iss` of access tokens.",
+        examples=["https://auth.example"],
+    )
+    auth_audience: str = Field(
+        default="media-gateway", description="Expected `aud` of access tokens.", examples=["media-gateway"]
+    )
+    service_host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. The default is loopback; containers set 0.0.0.0.",
+        examples=["0.0.0.0"],  # noqa: S104 - an example in the documentation, not the default
+    )
+    service_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        description="Port to listen on; default is the component's own.",
+        examples=["8081"],
+    )
+    metrics_port: int | None = Field(
+        default=9090,
+        ge=0,
+        le=65_535,
+        description="Port of `/metrics`; 0 takes any free one.",
+        examples=["9090"],
+    )
+    request_timeout_ms: Milliseconds = Field(
+        default=30_000,
+        description="Longest a request may take when the caller sends no `X-Request-Deadline-Ms`, in milliseconds.",
+        examples=["30000"],
+    )
+    body_limit_bytes: int = Field(
+        default=1_048_576,
+        ge=1024,
+        le=1_073_741_824,
+        description="Largest request body, in bytes.",
+        examples=["1048576"],
+    )
+    drain_timeout_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        description="How long a stopping process finishes requests in flight, in seconds. "
+        "Keep it below the pod's termination grace period.",
+        examples=["30"],
+    )
+    drain_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=60,
+        description="How long readiness is off before the listener closes, in seconds, so that load balancers notice.",
+        examples=["5"],
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged.", examples=["info"]
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", description="`json` for machines, `console` for people.", examples=["json"]
+    )
+
+    @property
+    def models_path(self) -> Path:
+        """Folder of built models."""
+        return (self.model_dir or self.state_path / "models").expanduser()
+
+    @property
+    def state_path(self) -> Path:
+        """The state folder, with ``~`` resolved."""
+        return self.state_dir.expanduser()
+
+
+S = TypeVar("S", bound=CoreSettings)
+
+
+def load_settings(kind: type[S]) -> S:
+    """Read and check settings from the environment.
+
+    Raises
+    ------
+    NotConfiguredError
+        One line for each wrong or missing variable: its name, what is wrong, an example. Values are not repeated, since
+        they may be secrets.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        raise NotConfiguredError(
+            "\n".join(_explain(kind, dict(e)) for e in error.errors(include_input=False))
+        ) from None
+
+
+def _explain(kind: type[CoreSettings], problem: dict[str, object]) -> str:
+    location = problem["loc"]
+    name = str(location[0]) if isinstance(location, tuple) and location else "settings"
+    field = kind.model_fields.get(name)
+    example = f"; example: {PREFIX}{name.upper()}={field.examples[0]}" if field and field.examples else ""
+    return f"{PREFIX}{name.upper()}: {str(problem['msg']).lower()}{example}"

@@ -1,0 +1,1 @@
+"""Discovery (8081): search, content, availability, trending."""

@@ -1,0 +1,1 @@
+"""Ingestion (8085): sources become canonical content, vectors and events."""
