@@ -37,6 +37,9 @@ TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
 """Headers by which a token brings or points to its own key, or demands extensions (RFC 8725 sections 3.6 and 3.10)."""
 
+MAX_UNIX_TIME = 253_402_300_800
+"""End of the year 9999 in Unix seconds; a later expiry is no date."""
+
 KEYS_TTL_S = 300
 """How long a fetched key set is used, in seconds."""
 
@@ -255,11 +258,14 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         or not all(isinstance(r, str) for r in roles)
     ):
         raise UnauthenticatedError("the token's scope or roles are not valid")
+    expires_at = claims["exp"]
+    if not isinstance(expires_at, int | float) or not 0 < expires_at < MAX_UNIX_TIME:
+        raise UnauthenticatedError("the token's expiry is not valid")
     return Caller(
         subject=subject,
         scopes=frozenset(scope.split()),
         roles=frozenset(cast("list[str]", roles)),
         tier=str(claims.get("tier", "free")),
-        expires_at=float(claims["exp"]),
+        expires_at=float(expires_at),
         claims=claims,
     )

@@ -75,7 +75,11 @@ class RedisHandle:
 def _connect(url: str, timeout_s: float, *, repeat: bool = True) -> Redis:
     parts = urlsplit(url)
     base, _, kind = parts.scheme.partition("+")
-    limits: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "health_check_interval": 30}
+    limits: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "health_check_interval": 30,
+    }
     if not repeat:
         limits["retry"] = Retry(NoBackoff(), 0)
     if kind == "sentinel":

@@ -1,0 +1,33 @@
+"""The aiohttp kit every service is built with.
+
+A component declares its operations in a `RouteTable`, itself in a `Component`, and is served by `run_component` (its own
+process) or `start_component` (beside others, or in a test). Requests pass one stack of middlewares in one order; every
+error leaves as a problem document (RFC 9457).
+"""
+
+from media_gateway.core.web.app import create_app
+from media_gateway.core.web.component import Component, Context
+from media_gateway.core.web.endpoint import respond
+from media_gateway.core.web.keys import CALLER
+from media_gateway.core.web.process import event_loop_factory, run_component, stop_signals
+from media_gateway.core.web.routing import Auth, RouteOptions, RouteTable
+from media_gateway.core.web.schemas import Wire
+from media_gateway.core.web.server import RunningComponent, metrics_server, start_component
+
+__all__ = [
+    "CALLER",
+    "Auth",
+    "Component",
+    "Context",
+    "RouteOptions",
+    "RouteTable",
+    "RunningComponent",
+    "Wire",
+    "create_app",
+    "event_loop_factory",
+    "metrics_server",
+    "respond",
+    "run_component",
+    "start_component",
+    "stop_signals",
+]

@@ -1,0 +1,28 @@
+"""Typed keys of what the kit keeps in an application and on a request."""
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from media_gateway.core.health import Health
+from media_gateway.core.tokens import Caller
+from media_gateway.core.web.routing import Route
+
+CALLER = web.RequestKey("caller", Caller)
+"""Who sends the request, if a token was given and the route considers it: ``request.get(CALLER)``."""
+
+REQUEST_ID = web.RequestKey("request_id", str)
+"""Id of the request, the caller's or ours."""
+
+PREPARED = web.RequestKey("prepared", bool)
+"""Set once the head of the answer is out, from when on no other answer is possible."""
+
+HEALTH = web.AppKey("health", Health)
+"""The component's checks."""
+
+ENDPOINTS = web.AppKey("endpoints", dict[object, Route])
+"""The route behind each aiohttp handler."""
+
+IN_FLIGHT = web.AppKey("in_flight", dict[asyncio.Task[object], RequestHandler])
+"""The tasks that are answering requests now, each with its connection; the drain waits for them."""
