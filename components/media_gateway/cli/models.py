@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from media_gateway.core.adapters.minilm.artifacts import Manifest, check_files, model_folder, read_manifest
+from media_gateway.core.adapters.minilm.artifacts import Manifest, is_sound, model_folder, read_manifest
 from media_gateway.core.domain.vectors import EMBEDDING_DIMENSION, EMBEDDING_MODEL
 from media_gateway.core.errors import InvalidInputError, MediaGatewayError, NotConfiguredError
 from media_gateway.core.settings import CoreSettings, load_settings
@@ -86,12 +86,9 @@ def list_models() -> None:
 def _state(folder: Path) -> tuple[Manifest | None, str]:
     if not folder.exists():
         return None, "absent"
-    try:
-        manifest = read_manifest(folder)
-        check_files(folder, manifest)
-    except MediaGatewayError:
+    if not is_sound(folder):
         return None, "damaged"
-    return manifest, "ready"
+    return read_manifest(folder), "ready"
 
 
 def _exit_code(error: MediaGatewayError) -> int:
