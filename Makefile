@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help up install install-dev test lint types contracts pytest docs bench lock clean
+.PHONY: help up install install-dev test test-backends lint types contracts pytest docs bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -49,10 +49,22 @@ contracts: install-dev
 	$(BIN)/lint-imports
 
 pytest: install-dev
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not backends' $(ARGS)
 
 docs: install-dev
 	$(BIN)/python -m media_gateway.cli.reference --check docs/configuration.md
+
+# Nothing to fetch when the broker is somebody else's.
+KAFKA_JARS := $(if $(MEDIA_GATEWAY_TEST_KAFKA_URL),,.backends/kafka)
+
+.backends/kafka: scripts/kafka/pom.xml
+	mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
+
+test-backends: install-dev $(KAFKA_JARS) ## Contract suites on Apache Kafka (Java and Maven needed) and on servers given by URL
+	$(BIN)/pytest -m backends $(ARGS)
+
+bench: install-dev ## Benchmarks beside their floors (NAME=upsert for one, WRITE=1 to renew docs/benchmarks.md)
+	$(BIN)/python benchmarks/run.py $(if $(WRITE),--write) $(subst |, ,$(NAME))
 
 lock: install-dev ## Renew the hashed requirement files
 	scripts/lock $(UV)

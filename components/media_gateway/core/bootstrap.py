@@ -157,10 +157,10 @@ def _open_events(settings: CoreSettings, redis: RedisHandle | None) -> EventBus:
     url = settings.events_url.get_secret_value()
     match urlsplit(url).scheme:
         case "redis-stream":
-            from media_gateway.core.adapters.redis_stream import RedisStreamBus
+            from media_gateway.core.adapters.redis_stream import RedisStreamBus, StreamOptions
 
             assert redis is not None
-            return RedisStreamBus(redis)
+            return RedisStreamBus(redis, StreamOptions(max_events=settings.events_kept))
         case "kafka":
             try:
                 from media_gateway.core.adapters.kafka import KafkaBus

@@ -65,6 +65,28 @@ class CoreSettings(BaseSettings):
         description="Event bus: `redis-stream:` on the same Redis, or Kafka brokers.",
         examples=["kafka://broker-1:9092,broker-2:9092"],
     )
+    events_kept: int = Field(
+        default=20_000,
+        ge=1_000,
+        le=10_000_000,
+        description="Retention of the `redis-stream:` bus: events kept in each of a topic's four streams. "
+        "Kafka has its own retention.",
+        examples=["100000"],
+    )
+    rejected_kept_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=3_650,
+        description="How long outbox rows that no handler could take are kept for inspection, in days.",
+        examples=["30"],
+    )
+    consumed_kept_days: float = Field(
+        default=7.0,
+        gt=0,
+        le=3_650,
+        description="How long the ids of consumed events are kept, in days; an event that comes again later is done again.",
+        examples=["7"],
+    )
     embedder_url: SecretStr = Field(
         default=SecretStr("minilm:"),
         description="Embedding model: `minilm:` in process, or any OpenAI-compatible server.",

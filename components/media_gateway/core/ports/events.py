@@ -19,7 +19,8 @@ class Delivery:
     position : str
         Opaque place in the bus, for ``ack``.
     cursor : str
-        Opaque; given to ``tail`` it continues right after this event.
+        Opaque; given to ``tail`` it continues right after this event. Empty for a member of a group, which sees only
+        some of the events.
     """
 
     event: Event
@@ -38,7 +39,8 @@ class Subscription(Protocol):
         Raises
         ------
         UnavailableError
-            The bus can't be reached; calling again continues where it stopped.
+            The bus can't be reached; calling again continues where it stopped. It is said after a short pause (within
+            ``wait_ms``), so that a loop may call again at once.
         """
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
