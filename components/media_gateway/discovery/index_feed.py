@@ -1,0 +1,273 @@
+"""Keeps the text index equal to the catalogue: built at start, then by content events, compared now and then.
+
+Spawned by the app as two supervised tasks. An event is only a hint which content to read again, so neither order nor
+repetition of events matters. Everything written goes through one path (`_refresh`), under one lock: what was read from
+the database is in the index before the next is read.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TypeVar, TypeVarTuple, Unpack
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from media_gateway.core.domain.events import Topic
+from media_gateway.core.errors import ConflictError, MediaGatewayError
+from media_gateway.core.ports.events import Delivery, EventBus, Subscription
+from media_gateway.discovery.store import CatalogueReader
+from media_gateway.discovery.text_index import TextIndex
+
+A = TypeVarTuple("A")
+T = TypeVar("T")
+
+READ_CHUNK = 250
+"""Contents read and indexed at once: some 50 ms of work, so events wait no longer than that behind a rebuild."""
+
+COMMIT_CHUNKS = 8
+"""Chunks of a comparison in one commit: a fresh index answers from its first 2,000 contents on."""
+
+REVISIONS_CHUNK = 5_000
+
+EVENTS_AT_ONCE = 500
+
+RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses while the database or the bus is away, in seconds; the last one repeats."""
+
+_log = structlog.get_logger(__name__)
+_documents = Gauge("mgw_index_documents", "Contents in the text index")
+_lag = Histogram(
+    "mgw_index_lag_seconds",
+    "From a content event to its content being searchable",
+    buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60),
+)
+_repaired = Counter(
+    "mgw_index_repaired_contents_total", "Contents a comparison with the database found stale"
+)
+_comparisons = Counter(
+    "mgw_index_comparisons_total", "Comparisons of the text index with the database", ["reason"]
+)
+
+
+class IndexFeed:
+    """Builds the index and follows the catalogue.
+
+    Parameters
+    ----------
+    index
+        Written by this object only.
+    batch_ms
+        How long events are gathered into one commit, in milliseconds.
+    reconcile_s
+        Pause between comparisons, in seconds.
+    """
+
+    def __init__(
+        self,
+        catalogue: CatalogueReader,
+        bus: EventBus,
+        index: TextIndex,
+        *,
+        batch_ms: int,
+        reconcile_s: float,
+    ) -> None:
+        self._catalogue = catalogue
+        self._bus = bus
+        self._index = index
+        self._batch_s = batch_ms / 1000
+        self._reconcile_s = reconcile_s
+        self._writing = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="text-index")
+        self._complete = False
+        self._bus_problem: str | None = None
+        self._compared_at = datetime.now(UTC)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the index holds the whole catalogue, as far as events have told. False while it is (re)built."""
+        return self._complete
+
+    async def health(self) -> str | None:
+        """None if the index is whole and follows the bus, else what is missing."""
+        if not self._complete:
+            return f"the text index is being built; {len(self._index)} contents can be found so far"
+        if self._bus_problem:
+            return (
+                f"content events can't be read ({self._bus_problem}); changes are seen at the next comparison"
+            )
+        return None
+
+    async def follow(self) -> None:
+        """Build the index, then apply events, until cancelled.
+
+        The cursor is taken before the database is read, so nothing falls between the two.
+        """
+        while True:
+            cursor = await self._cursor_of_now()
+            await self._until_done("start" if cursor else "no events")
+            if cursor is None:
+                await asyncio.sleep(RETRY_S[-1])
+                continue
+            try:
+                async with self._bus.tail([Topic.CONTENT], cursor=cursor) as subscription:
+                    await self._apply_events(subscription)
+            except ConflictError:
+                self._complete = False
+                _log.warning("event cursor lost, text index is compared with the database")
+
+    async def keep_comparing(self) -> None:
+        """Repair, now and then, what events missed, until cancelled."""
+        while True:
+            await asyncio.sleep(self._reconcile_s)
+            if self._complete:
+                await self._until_done("periodic")
+
+    async def reconcile(self, reason: str) -> int:
+        """Make the index equal to the database.
+
+        Returns
+        -------
+        int
+            How many contents were stale, missing or too many.
+        """
+        started = datetime.now(UTC)
+        catalogue = dict[UUID, int]()
+        after: UUID | None = None
+        while rows := await self._catalogue.revisions(after, limit=REVISIONS_CHUNK):
+            catalogue.update(rows)
+            after = rows[-1][0]
+        stale = await self._in_writer(self._index.differing, catalogue)
+        turned = await self._catalogue.turned_between(self._compared_at, started)
+        ids = list(dict.fromkeys((*stale, *turned)))
+        chunks = [ids[i : i + READ_CHUNK] for i in range(0, len(ids), READ_CHUNK)]
+        for number, chunk in enumerate(chunks, start=1):
+            await self._refresh(chunk, commit=number % COMMIT_CHUNKS == 0)
+        # Also without stale contents: a task that was stopped halfway may have applied without committing.
+        await self._in_writer(self._index.commit)
+        _documents.set(len(self._index))
+        self._compared_at = started
+        _comparisons.labels(reason.replace(" ", "_")).inc()
+        _repaired.inc(len(stale))
+        if stale:
+            took_ms = round((datetime.now(UTC) - started).total_seconds() * 1000)
+            _log.info(
+                "text index compared",
+                reason=reason,
+                changed=len(stale),
+                contents=len(self._index),
+                took_ms=took_ms,
+            )
+        return len(stale)
+
+    def close(self) -> None:
+        """End the writer thread, after the batch it is working on."""
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        self._index.close()
+
+    async def _cursor_of_now(self) -> str | None:
+        try:
+            cursor = await self._bus.end_cursor([Topic.CONTENT])
+        except MediaGatewayError as error:
+            self._note_bus(error)
+            return None
+        self._note_bus(None)
+        return cursor
+
+    async def _until_done(self, reason: str) -> None:
+        for attempt in range(2**31):
+            try:
+                await self.reconcile(reason)
+            except MediaGatewayError as error:
+                if not error.retryable:
+                    raise
+                _log.warning("catalogue could not be read", problem=error.message)
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+            else:
+                self._complete = True
+                return
+
+    async def _apply_events(self, subscription: Subscription) -> None:
+        while True:
+            deliveries = await self._next_batch(subscription)
+            ids = dict.fromkeys(
+                content_id for delivery in deliveries for content_id in _content_ids(delivery)
+            )
+            await self._refresh_until_done(list(ids))
+            now = datetime.now(UTC)
+            for delivery in deliveries:
+                _lag.observe(max(0.0, (now - delivery.event.occurred_at).total_seconds()))
+
+    async def _next_batch(self, subscription: Subscription) -> list[Delivery]:
+        """At least one delivery, and those that follow within the time of a batch."""
+        batch: list[Delivery] = []
+        loop = asyncio.get_running_loop()
+        failures = 0
+        ends_at = float("inf")
+        while len(batch) < EVENTS_AT_ONCE and loop.time() < ends_at:
+            wait_ms = 1_000 if not batch else int((ends_at - loop.time()) * 1000)
+            try:
+                got = await subscription.fetch(
+                    max_events=EVENTS_AT_ONCE - len(batch), wait_ms=max(0, wait_ms)
+                )
+            except ConflictError:
+                raise
+            except MediaGatewayError as error:
+                self._note_bus(error)
+                if batch:
+                    break
+                await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                failures += 1
+                continue
+            self._note_bus(None)
+            if got and not batch:
+                ends_at = loop.time() + self._batch_s
+            batch += got
+        return batch
+
+    async def _refresh_until_done(self, content_ids: Sequence[UUID]) -> None:
+        for attempt in range(2**31):
+            try:
+                for start in range(0, len(content_ids), READ_CHUNK):
+                    await self._refresh(content_ids[start : start + READ_CHUNK], commit=True)
+            except MediaGatewayError as error:
+                if not error.retryable:
+                    raise
+                _log.warning(
+                    "changed contents could not be read", contents=len(content_ids), problem=error.message
+                )
+                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+            else:
+                return
+
+    async def _refresh(self, content_ids: Sequence[UUID], *, commit: bool) -> None:
+        """Read contents again and write them; those the catalogue no longer has go."""
+        async with self._writing:
+            contents = await self._catalogue.contents(content_ids)
+            gone = set(content_ids).difference(content.content_id for content in contents)
+            await self._in_writer(self._index.apply, contents, list(gone))
+            if commit:
+                await self._in_writer(self._index.commit)
+        _documents.set(len(self._index))
+
+    async def _in_writer(self, function: Callable[[Unpack[A]], T], *arguments: *A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)
+
+    def _note_bus(self, error: MediaGatewayError | None) -> None:
+        problem = error.message if error else None
+        if problem != self._bus_problem:
+            self._bus_problem = problem
+            if problem:
+                _log.warning("content events can't be read", problem=problem)
+            else:
+                _log.info("content events are read again")
+
+
+def _content_ids(delivery: Delivery) -> Iterator[UUID]:
+    """The contents an event speaks of: its key and, of a merge, the one that was taken in."""
+    for text in (delivery.event.key, delivery.event.data.get("merged_id")):
+        with suppress(ValueError):
+            yield UUID(str(text))

@@ -1,0 +1,298 @@
+"""Discovery's reading of the catalogue in Postgres. Called by the service and the index feed; never writes.
+
+Contents that were removed are invisible here; ids that were merged away lead to the content that took them in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from media_gateway.core.adapters.postgres import Database
+from media_gateway.core.domain.content import CanonicalContent, Offering
+from media_gateway.core.errors import NotFoundError
+from media_gateway.discovery.documents import (
+    AvailabilitySummary,
+    ContentDetails,
+    IndexedContent,
+    ListedOffering,
+    Person,
+    Trend,
+)
+
+PEOPLE_LIMIT = 100
+"""People of one content that can be searched for. Many catalogues list a cast by alphabet, so a short list would lose
+stars; a longer one is a crowd."""
+
+BULK_TIMEOUT_MS = 30_000
+"""Longest a statement of the index feed may take: nobody waits for it, so it may outlast a request's limit."""
+
+HALF_LIFE_YEARS = 6.0
+"""Years after which a film's standing counts half in what is trending, while there is no activity to measure."""
+
+UNKNOWN_AGE_YEARS = 50.0
+"""Age of a content without a release year."""
+
+_IN_EFFECT = """o.ended_at IS NULL AND (o.available_from IS NULL OR o.available_from <= now())
+    AND (o.available_until IS NULL OR o.available_until > now())"""
+
+_FOLLOW = sa.text("""
+    WITH RECURSIVE hops (id, hop) AS (
+        SELECT CAST(:content_id AS uuid), 0
+        UNION ALL
+        SELECT r.content_id, hops.hop + 1 FROM content_redirects r JOIN hops ON r.old_id = hops.id WHERE hops.hop < 16
+    )
+    SELECT c.id, c.removed_at FROM hops LEFT JOIN contents c ON c.id = hops.id ORDER BY hops.hop DESC LIMIT 1
+""")
+
+# To JSON and back, because the text form of `real` is its shortest: 0.9 instead of 0.8999999761581421.
+_DETAILS = sa.text(f"""
+    SELECT to_jsonb(c) AS facts,
+        (SELECT jsonb_agg(to_jsonb(p) - 'content_id' ORDER BY p.role, p.position) FROM credits p WHERE p.content_id = c.id)
+            AS credits,
+        (SELECT jsonb_agg(jsonb_build_array(e.id_type, e.id_value) ORDER BY e.id_type, e.id_value) FROM external_ids e
+            WHERE e.content_id = c.id) AS external_ids,
+        (SELECT jsonb_build_object('offerings', count(*), 'demo', coalesce(bool_or(o.demo), false),
+                'platforms', coalesce(jsonb_agg(DISTINCT o.platform), '[]'),
+                'regions', coalesce(jsonb_agg(DISTINCT o.region), '[]'))
+            FROM offerings o WHERE o.content_id = c.id AND {_IN_EFFECT}) AS availability
+    FROM contents c WHERE c.id = :id
+""")  # noqa: S608 - constants of this module
+
+_OFFERINGS = sa.text(f"""
+    SELECT to_jsonb(o) - 'content_id' AS offering FROM offerings o
+    WHERE o.content_id = :id AND (CAST(:region AS text) IS NULL OR o.region = :region)
+        AND (CAST(:platform AS text) IS NULL OR o.platform = :platform) AND (:include_ended OR ({_IN_EFFECT}))
+    ORDER BY o.platform, o.region, o.availability_type, o.source
+""")  # noqa: S608 - constants of this module
+
+_TRENDING = sa.text(f"""
+    SELECT c.id, coalesce(c.popularity_score, 0) * power(0.5, greatest(0, coalesce(
+            extract(epoch FROM now() - coalesce(c.release_date, make_date(c.release_year, 7, 1))) / 31557600,
+            {UNKNOWN_AGE_YEARS})) / {HALF_LIFE_YEARS}) AS score
+    FROM contents c
+    WHERE c.removed_at IS NULL AND (CAST(:content_type AS text) IS NULL OR c.content_type = :content_type)
+        AND (CAST(:region AS text) IS NULL OR EXISTS (
+            SELECT 1 FROM offerings o WHERE o.content_id = c.id AND o.region = :region AND {_IN_EFFECT}))
+    ORDER BY score DESC, c.id LIMIT :limit
+""")  # noqa: S608 - constants of this module
+
+_BILLING = "array_position(ARRAY['director', 'actor', 'writer', 'producer'], role), position"
+
+_REVISION = "CAST(extract(epoch FROM updated_at) * 1000000 AS bigint)"
+
+_REVISIONS = sa.text(f"""
+    SELECT id, {_REVISION} AS revision FROM contents
+    WHERE removed_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
+""")  # noqa: S608 - constants of this module
+
+_CONTENTS = sa.text(f"""
+    SELECT id, {_REVISION} AS revision, content_type, title, original_title, alternate_titles, overview, release_year,
+        genres, keywords, popularity_score, average_rating, maturity_rating, images ->> 'poster' AS poster
+    FROM contents WHERE id = ANY(:ids) AND removed_at IS NULL
+""")  # noqa: S608 - constants of this module
+
+# One row a content: hundreds of thousands of credits are a few seconds' work for the driver if each is a row.
+_PEOPLE = sa.text(f"""
+    SELECT content_id, array_agg(role ORDER BY {_BILLING}) AS roles, array_agg(name ORDER BY {_BILLING}) AS names
+    FROM credits WHERE content_id = ANY(:ids) GROUP BY content_id
+""")  # noqa: S608 - constants of this module
+
+_PLATFORMS = sa.text(f"""
+    SELECT o.content_id, o.platform, bool_and(o.demo) AS demo FROM offerings o
+    WHERE o.content_id = ANY(:ids) AND {_IN_EFFECT} GROUP BY o.content_id, o.platform ORDER BY o.platform
+""")  # noqa: S608 - constants of this module
+
+_TURNED = sa.text("""
+    SELECT DISTINCT content_id FROM offerings WHERE ended_at IS NULL
+        AND (available_from > :since AND available_from <= :until OR available_until > :since AND available_until <= :until)
+""")
+
+
+class ContentRemovedError(NotFoundError):
+    """The content was in the catalogue once and is no more."""
+
+    code: ClassVar[str] = "content_removed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingFilter:
+    """Which offerings are wanted; None asks nothing.
+
+    Attributes
+    ----------
+    include_ended : bool
+        Also those not in effect now: no longer listed, over, or not begun.
+    """
+
+    region: str | None = None
+    platform: str | None = None
+    include_ended: bool = False
+
+
+class CatalogueReader:
+    """Reads contents; every method raises `UnavailableError` or `DeadlineExceededError` as `Database` does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def details(self, content_id: UUID) -> ContentDetails:
+        """Everything about a content.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such content; `ContentRemovedError` if there was.
+        """
+        async with self._database.transaction() as connection:
+            current = await _current_id(connection, content_id)
+            row = (await connection.execute(_DETAILS, {"id": current})).mappings().one()
+        return _details(row)
+
+    async def offerings(self, content_id: UUID, wanted: OfferingFilter) -> tuple[UUID, list[ListedOffering]]:
+        """The content's present id and its offerings, by platform and region.
+
+        Raises
+        ------
+        NotFoundError
+            As `details`.
+        """
+        parameters = {
+            "region": wanted.region,
+            "platform": wanted.platform,
+            "include_ended": wanted.include_ended,
+        }
+        async with self._database.transaction() as connection:
+            current = await _current_id(connection, content_id)
+            rows = (await connection.execute(_OFFERINGS, {"id": current, **parameters})).scalars().all()
+        return current, [_offering(_json(row)) for row in rows]
+
+    async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
+        """The most popular contents, age counted against them (half in `HALF_LIFE_YEARS`), best first."""
+        parameters = {"limit": limit, "region": region, "content_type": content_type}
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(_TRENDING, parameters)).all()
+            contents = {c.content_id: c for c in await _contents(connection, [row.id for row in rows])}
+        return [Trend(contents[row.id], round(float(row.score), 4)) for row in rows if row.id in contents]
+
+    async def contents(self, content_ids: Sequence[UUID]) -> list[IndexedContent]:
+        """Those of the ids that are in the catalogue now, in any order."""
+        async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
+            return await _contents(connection, content_ids)
+
+    async def revisions(self, after: UUID | None, *, limit: int) -> list[tuple[UUID, int]]:
+        """Ids and revisions of the contents that follow an id, in the order of ids; empty at the end."""
+        async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
+            rows = (await connection.execute(_REVISIONS, {"after": after, "limit": limit})).all()
+        return [(_uuid(row.id), row.revision) for row in rows]
+
+    async def turned_between(self, since: datetime, until: datetime) -> list[UUID]:
+        """Ids of contents of which an offering came into effect or went out of it by the clock alone."""
+        async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
+            rows = await connection.execute(_TURNED, {"since": since, "until": until})
+            return [_uuid(content_id) for content_id in rows.scalars()]
+
+
+async def _current_id(connection: AsyncConnection, content_id: UUID) -> UUID:
+    row = (await connection.execute(_FOLLOW, {"content_id": content_id})).one()
+    if row.id is None:
+        raise NotFoundError(f"there is no content {content_id}")
+    if row.removed_at is not None:
+        raise ContentRemovedError(f"content {content_id} was removed from the catalogue")
+    return _uuid(row.id)
+
+
+async def _contents(connection: AsyncConnection, content_ids: Sequence[UUID]) -> list[IndexedContent]:
+    wanted = {"ids": list(content_ids)}
+    rows = (await connection.execute(_CONTENTS, wanted)).mappings().all()
+    people = {
+        row.content_id: [Person(*both) for both in zip(row.roles, row.names, strict=True)]
+        for row in await connection.execute(_PEOPLE, wanted)
+    }
+    platforms: dict[UUID, list[tuple[str, bool]]] = {}
+    for row in await connection.execute(_PLATFORMS, wanted):
+        platforms.setdefault(row.content_id, []).append((row.platform, row.demo))
+    return [_indexed(row, people.get(row["id"], ()), platforms.get(row["id"], ())) for row in rows]
+
+
+def _indexed(
+    row: Mapping[Any, Any], people: Sequence[Person], platforms: Sequence[tuple[str, bool]]
+) -> IndexedContent:
+    return IndexedContent(
+        content_id=_uuid(row["id"]),
+        revision=row["revision"],
+        content_type=row["content_type"],
+        title=row["title"],
+        original_title=row["original_title"],
+        alternate_titles=tuple((_json(row["alternate_titles"]) or {}).values()),
+        overview=row["overview"],
+        release_year=row["release_year"],
+        genres=tuple(row["genres"]),
+        keywords=tuple(row["keywords"]),
+        people=tuple(people[:PEOPLE_LIMIT]),
+        platforms=tuple(platform for platform, _ in platforms),
+        demo_platforms=tuple(platform for platform, demo in platforms if demo),
+        popularity_score=_rounded(row["popularity_score"]),
+        average_rating=_rounded(row["average_rating"]),
+        maturity_rating=row["maturity_rating"],
+        poster=row["poster"],
+    )
+
+
+def _details(row: Mapping[Any, Any]) -> ContentDetails:
+    facts: dict[str, Any] = _json(row["facts"])
+    known = {name: value for name, value in facts.items() if name in CanonicalContent.model_fields}
+    ids: dict[str, Any] = {"platforms": {}}
+    for id_type, value in _json(row["external_ids"]) or ():
+        kind, _, rest = id_type.partition(":")
+        if kind == "platform":
+            ids["platforms"][rest] = value
+        else:
+            # Registries that number films and series apart carry that in the kind (``tmdb:movie``).
+            ids[kind] = int(value) if kind in {"tmdb", "tvdb"} else value
+    content = CanonicalContent.model_validate(
+        {**known, "external_ids": ids, "credits": _json(row["credits"]) or ()}
+    )
+    summary = _json(row["availability"])
+    return ContentDetails(
+        content=content,
+        availability=AvailabilitySummary(
+            platforms=tuple(summary["platforms"]),
+            regions=tuple(summary["regions"]),
+            offerings=summary["offerings"],
+            demo=summary["demo"],
+        ),
+    )
+
+
+def _offering(raw: dict[str, Any]) -> ListedOffering:
+    facts = {name: value for name, value in raw.items() if name in Offering.model_fields}
+    seen = {name: _time(raw[name]) for name in ("first_seen", "last_seen")}
+    ended_at = _time(raw["ended_at"]) if raw["ended_at"] else None
+    return ListedOffering(
+        source=raw["source"], offering=Offering.model_validate(facts), ended_at=ended_at, **seen
+    )
+
+
+def _uuid(value: UUID) -> UUID:
+    """The driver gives a subclass that JSON writers refuse."""
+    return UUID(bytes=value.bytes)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _json(value: Any) -> Any:
+    """The driver gives JSON as text."""
+    return orjson.loads(value) if isinstance(value, str) else value
+
+
+def _rounded(value: float | None) -> float | None:
+    """Columns are single precision: six digits are all there are."""
+    return None if value is None else round(value, 6)

@@ -1,0 +1,8 @@
+"""The text leg of search: an in-memory BM25 index; the only package that imports tantivy."""
+
+from media_gateway.discovery.text_index.analysis import QueryText, analyse
+from media_gateway.discovery.text_index.index import TextHit, TextHits, TextIndex
+from media_gateway.discovery.text_index.query import relevance
+from media_gateway.discovery.text_index.reasons import match_reasons
+
+__all__ = ["QueryText", "TextHit", "TextHits", "TextIndex", "analyse", "match_reasons", "relevance"]

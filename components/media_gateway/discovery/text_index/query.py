@@ -1,0 +1,221 @@
+"""A query text to an index query, made of single terms: user input never meets the index's own query syntax.
+
+Used by the text index only. Scores have three tiers that can't overlap, so that a title match comes first whatever BM25
+says of the rest; popularity weighs inside a tier.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import tantivy
+from tantivy import Occur, Query
+
+from media_gateway.core.domain.vectors import VectorFilter
+from media_gateway.discovery.text_index.analysis import (
+    GRAM_QUERY_LIMIT,
+    QueryText,
+    allowed_typos,
+    grams,
+    loose,
+)
+from media_gateway.discovery.text_index.schema import SEARCHED_FIELDS, stems
+
+EXACT_TIER = 1_000_000.0
+"""Score of a whole title (with its year, if one was given)."""
+
+LOOSE_TIER = 100_000.0
+"""Score of a whole title but for its article or its spaces."""
+
+SERIES_TIER = 20_000.0
+"""Score of a title that continues after the query with a subtitle or a number."""
+
+PERSON_TIER = 10_000.0
+"""Score of a content whose people bear the name that is the whole query."""
+
+NAME_SCORE = 30.0
+"""Score of a person's full name inside a longer query: about one rare word in a title."""
+
+NAME_LENGTHS = (4, 3, 2)
+"""Words of a full name, longest first."""
+
+FIELD_BOOSTS = {"title": 3.0, "people": 2.5, "year": 2.0, "genres": 1.5, "keywords": 1.2, "overview": 1.0}
+"""Weight of a word by where it stands; title over people over the rest as measured best on descriptions of films."""
+
+UNSCALED_FIELDS = frozenset({"people", "year", "genres"})
+"""Fields whose length says nothing: a film is not less one of an actor's for naming more of its cast."""
+
+TIE_BREAKER = 0.1
+"""Share that a word's other fields add to its best one."""
+
+TYPO_SCORE = 5.0
+"""Constant score of a word found only by correcting it: below the same word written right."""
+
+MISTYPED_TITLE_SCORE = 25.0
+"""Score of a whole title with a wrong letter: about one rare word in a title."""
+
+GRAM_SHARE = 0.6
+"""Share of the query's title grams a title must have: two typos in a title of ten letters leave 54 to 62 %."""
+
+GRAM_BOOST = 0.5
+
+
+def relevance(score: float) -> float:
+    """A raw score on the scale 0 to 1 that callers see; never decreasing in the score.
+
+    1.0 a whole title, 0.95 a whole title but for article or spaces, 0.92 its sequels, 0.9 the person asked for; else
+    0.85 * s / (s + 20), where a score of 20 is about one rare word in a title.
+    """
+    for tier, value in ((EXACT_TIER, 1.0), (LOOSE_TIER, 0.95), (SERIES_TIER, 0.92), (PERSON_TIER, 0.9)):
+        if score >= tier:
+            return value
+    return round(0.85 * score / (score + 20.0), 4)
+
+
+def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
+    """The query for contents that match by title, person, words, or nearly by title.
+
+    Parameters
+    ----------
+    strict
+        Ask for most of the words; otherwise for any one.
+    """
+    clauses = [_constant(schema, "title_key", query.key, EXACT_TIER)]
+    if squeezed := loose(query.key):
+        clauses.append(_constant(schema, "title_loose", squeezed, LOOSE_TIER))
+        clauses.append(_constant(schema, "title_series", squeezed, SERIES_TIER))
+        if not searcher.doc_freq("title_key", query.key):
+            clauses += _mistyped_title(schema, squeezed)
+    if query.title_and_year:
+        clauses.append(_title_of_year(schema, *query.title_and_year))
+    clauses.append(_constant(schema, "person_key", query.key.replace(" ", ""), PERSON_TIER))
+    if query.terms:
+        clauses.append(_words(schema, searcher, query, strict=strict))
+    if len(query.key) <= GRAM_QUERY_LIMIT:
+        clauses.append(_similar_title(schema, query.key))
+    return _any_of(clauses)
+
+
+def filtered(schema: tantivy.Schema, query: Query, where: VectorFilter) -> Query:
+    """The query, kept to contents that pass the filter; scores do not change."""
+    wanted = (
+        ("genre", where.genres_any),
+        ("platform", where.platforms_any),
+        ("content_type", where.content_types),
+    )
+    required = [Query.term_set_query(schema, field, list(values)) for field, values in wanted if values]
+    if where.content_ids:
+        required.append(_ids(schema, where.content_ids))
+    if where.year_from is not None or where.year_to is not None:
+        years = (where.year_from, where.year_to)
+        required.append(Query.range_query(schema, "release_year", tantivy.FieldType.Integer, *years))
+    refused = [_ids(schema, where.exclude_ids)] if where.exclude_ids else []
+    if where.genres_none:
+        refused.append(Query.term_set_query(schema, "genre", list(where.genres_none)))
+    if not required and not refused:
+        return query
+    return Query.boolean_query(
+        [
+            (Occur.Must, query),
+            *((Occur.Must, Query.const_score_query(part, 0.0)) for part in required),
+            *((Occur.MustNot, part) for part in refused),
+        ]
+    )
+
+
+def _ids(schema: tantivy.Schema, content_ids: Iterable[object]) -> Query:
+    return Query.term_set_query(schema, "id", [str(content_id) for content_id in content_ids])
+
+
+def _any_of(queries: Sequence[Query], *, at_least: int = 1) -> Query:
+    return Query.boolean_query(
+        [(Occur.Should, query) for query in queries], minimum_number_should_match=at_least
+    )
+
+
+def _title_of_year(schema: tantivy.Schema, title: str, year: int) -> Query:
+    titles = [Query.term_query(schema, field, loose(title)) for field in ("title_loose", "title_series")]
+    both = _any_of(titles), Query.term_query(schema, "year", str(year))
+    return Query.const_score_query(Query.boolean_query([(Occur.Must, part) for part in both]), EXACT_TIER)
+
+
+def _words(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
+    names = _names(searcher, query.words)
+    in_names = {word for name in names for word in name}
+    parts = [_name(schema, searcher, name) for name in names]
+    parts += [_word(schema, searcher, term) for term in query.terms if term not in in_names]
+    return _any_of(parts, at_least=_words_needed(len(parts)) if strict else 1)
+
+
+def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[str]]:
+    """Full names of people of the catalogue among the words, longest first, none overlapping another."""
+    names: list[Sequence[str]] = []
+    position = 0
+    while position < len(words):
+        windows = (
+            words[position : position + length] for length in NAME_LENGTHS if position + length <= len(words)
+        )
+        found = next((window for window in windows if searcher.doc_freq("person_key", "".join(window))), None)
+        if found:
+            names.append(found)
+        position += len(found) if found else 1
+    return names
+
+
+def _name(schema: tantivy.Schema, searcher: tantivy.Searcher, name: Sequence[str]) -> Query:
+    """The person, or (a name may stand in a title) the single words."""
+    apart = Query.boolean_query([(Occur.Must, _word(schema, searcher, word)) for word in name])
+    return Query.disjunction_max_query(
+        [_constant(schema, "person_key", "".join(name), NAME_SCORE), apart], TIE_BREAKER
+    )
+
+
+def _words_needed(count: int) -> int:
+    """All of two words, most of five, a quarter of a description (and never fewer than three of it)."""
+    return count if count <= 2 else 2 if count == 3 else max(3, count // 4)
+
+
+def _word(schema: tantivy.Schema, searcher: tantivy.Searcher, term: str) -> Query:
+    stem = "".join(stems(term)) or term
+    forms = {field: term if field in {"people", "year"} else stem for field in SEARCHED_FIELDS}
+    counts = {field: searcher.doc_freq(field, form) for field, form in forms.items()}
+    queries = [
+        _constant(schema, field, form, FIELD_BOOSTS[field] * _rarity(searcher.num_docs, counts[field]))
+        if field in UNSCALED_FIELDS
+        else Query.boost_query(Query.term_query(schema, field, form), FIELD_BOOSTS[field])
+        for field, form in forms.items()
+        if counts[field]
+    ]
+    typos = allowed_typos(term)
+    if not queries and typos:
+        queries = [
+            Query.const_score_query(Query.fuzzy_term_query(schema, field, forms[field], typos), TYPO_SCORE)
+            for field in ("title", "people", "genres")
+        ]
+    return Query.disjunction_max_query(queries, TIE_BREAKER) if queries else Query.empty_query()
+
+
+def _rarity(contents: int, with_word: int) -> float:
+    """Inverse document frequency as BM25 has it (Robertson and Zaragoza 2009, with Lucene's + 1)."""
+    return math.log(1.0 + (contents - with_word + 0.5) / (with_word + 0.5))
+
+
+def _constant(schema: tantivy.Schema, field: str, form: str, score: float) -> Query:
+    return Query.const_score_query(Query.term_query(schema, field, form), score)
+
+
+def _mistyped_title(schema: tantivy.Schema, squeezed: str) -> list[Query]:
+    """Whole titles within one or two wrong letters: nearer ones get both scores."""
+    distances = range(1, allowed_typos(squeezed) + 1) if len(squeezed) <= GRAM_QUERY_LIMIT else ()
+    return [
+        Query.const_score_query(
+            Query.fuzzy_term_query(schema, "title_loose", squeezed, distance), MISTYPED_TITLE_SCORE
+        )
+        for distance in distances
+    ]
+
+
+def _similar_title(schema: tantivy.Schema, key: str) -> Query:
+    parts = grams(key)
+    needed = max(1, int(GRAM_SHARE * len(parts)))
+    similar = _any_of([Query.term_query(schema, "title_grams", part) for part in parts], at_least=needed)
+    return Query.boost_query(similar, GRAM_BOOST)

@@ -1,0 +1,127 @@
+"""Why a content was found, in words for a person. Worked out for the contents of one page, after the search."""
+
+from collections.abc import Iterable
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import OSA
+
+from media_gateway.discovery.documents import IndexedContent, Person
+from media_gateway.discovery.text_index.analysis import QueryText, allowed_typos, fold, loose, series_keys
+from media_gateway.discovery.text_index.schema import genre_words, stems
+
+MAX_REASONS = 5
+"""Reasons given at most, strongest first."""
+
+MAX_NAMES = 2
+"""People named at most for one role."""
+
+SIMILAR_TITLE = 80.0
+"""Least likeness, in per cent, of a title that is called similar before anything else is said."""
+
+_ROLE_WORDS = {"actor": "cast"}
+
+
+def match_reasons(query: QueryText, content: IndexedContent) -> list[str]:
+    """What of the query was found where, strongest first; never empty for a content the text index found.
+
+    A word that a title or a name explains is not said to stand in the description too.
+    """
+    asked = _Asked(query)
+    whole = _whole_title(query, content)
+    found = [
+        *([whole] if whole else asked.listed("title", (fold(title) for title in content.titles))),
+        *_people(asked, content.people),
+        *_genres(asked, content.genres),
+        *_year(asked, content.release_year),
+    ]
+    if not whole:
+        found += asked.listed("keyword", (fold(" ".join(content.keywords)),), only_new=True)
+        found += asked.listed("description", (fold(content.overview or ""),), only_new=True)
+        if fuzz.ratio(query.key, fold(content.title)) >= SIMILAR_TITLE:
+            found.insert(0, "title is similar")
+    return (found or _nearly(query, content))[:MAX_REASONS]
+
+
+class _Asked:
+    """The words of a query, and which of them are explained already."""
+
+    def __init__(self, query: QueryText) -> None:
+        self.query = query
+        self.stems = {stem: term for term in query.terms for stem in stems(term)}
+        self.explained: set[str] = set()
+
+    def explain(self, terms: Iterable[str]) -> None:
+        self.explained.update(terms)
+
+    def in_text(self, folded: str) -> list[str]:
+        """Words of the query that stand in a text."""
+        return [self.stems[stem] for stem in dict.fromkeys(stems(folded)) if stem in self.stems]
+
+    def listed(self, where: str, texts: Iterable[str], *, only_new: bool = False) -> list[str]:
+        words = list(dict.fromkeys(word for text in texts for word in self.in_text(text)))
+        if only_new:
+            words = [word for word in words if word not in self.explained]
+        self.explain(words)
+        return [f"{where}: {', '.join(words)}"] if words else []
+
+
+def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
+    squeezed = loose(query.key)
+    for title in content.titles:
+        known_as = "" if title == content.title else f" (“{title}”)"
+        if fold(title) == query.key:
+            return f"title matches exactly{known_as}"
+        if squeezed and squeezed == loose(fold(title)):
+            return f"title matches{known_as}"
+        if squeezed in series_keys(title):
+            return f"title begins with it{known_as}"
+    if query.title_and_year and query.title_and_year[1] == content.release_year:
+        name = loose(query.title_and_year[0])
+        if any(name == loose(fold(title)) or name in series_keys(title) for title in content.titles):
+            return "title and year match"
+    return None
+
+
+def _people(asked: _Asked, people: Iterable[Person]) -> list[str]:
+    terms = set(asked.query.terms)
+    squeezed = asked.query.key.replace(" ", "")
+    whole, parts = dict[str, list[str]](), dict[str, list[str]]()
+    for person in people:
+        words = fold(person.name).split()
+        role = _ROLE_WORDS.get(person.role, person.role)
+        if "".join(words) in squeezed:
+            whole.setdefault(role, []).append(person.name)
+            asked.explain(words)
+        elif not terms.isdisjoint(words):
+            parts.setdefault(role, []).append(person.name)
+            asked.explain(words)
+    # Somebody named in full explains the words; namesakes of one word then only distract.
+    return [f"{role}: {', '.join(names[:MAX_NAMES])}" for role, names in (whole or parts).items()]
+
+
+def _genres(asked: _Asked, genres: Iterable[str]) -> list[str]:
+    found = []
+    for genre in genres:
+        if words := asked.in_text(genre_words(genre)):
+            asked.explain(words)
+            found.append(f"genre: {genre.replace('_', ' ')}")
+    return found
+
+
+def _year(asked: _Asked, year: int | None) -> list[str]:
+    if str(year) not in asked.query.terms:
+        return []
+    asked.explain([str(year)])
+    return [f"year: {year}"]
+
+
+def _nearly(query: QueryText, content: IndexedContent) -> list[str]:
+    for person in content.people:
+        if any(_mistyped(term, part) for term in query.terms for part in fold(person.name).split()):
+            return [f"{_ROLE_WORDS.get(person.role, person.role)}: {person.name}, nearly"]
+    return ["title is similar"]
+
+
+def _mistyped(term: str, word: str) -> bool:
+    allowed = allowed_typos(term)
+    return allowed > 0 and OSA.distance(term, word, score_cutoff=allowed) <= allowed

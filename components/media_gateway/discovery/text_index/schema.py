@@ -1,0 +1,134 @@
+"""Fields of the text index and how a content becomes a document of it. Used by the text index only."""
+
+import struct
+from uuid import UUID
+
+import tantivy
+
+from media_gateway.discovery.documents import IndexedContent
+from media_gateway.discovery.text_index.analysis import fold, loose, padded, series_keys
+
+STEMMED, PLAIN, GRAMS, WHOLE = "stemmed", "plain", "grams", "raw"
+"""Names of tokenizers; the first three are ours and are registered on every index after it is made."""
+
+SEARCHED_FIELDS = ("title", "people", "genres", "keywords", "overview", "year")
+"""Fields a single word is looked up in."""
+
+POPULARITY_WEIGHT = 0.25
+"""Most that popularity adds to a score, as a share of it: it parts equals and never lifts a poor match over a good one."""
+
+GENRE_WORDS = {
+    "science_fiction": "sci fi scifi sf",
+    "romance": "romantic",
+    "music": "musical",
+    "comedy": "funny",
+}
+"""Other words people use for a genre."""
+
+_stemmer = (
+    tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.stemmer("english")).build()
+)
+
+
+def build_schema() -> tantivy.Schema:
+    """The fields. Text is folded before it comes here, so tokenizers only split and stem."""
+    builder = tantivy.SchemaBuilder()
+    for name in (
+        "id",
+        "title_key",
+        "title_loose",
+        "title_series",
+        "person_key",
+        "genre",
+        "platform",
+        "content_type",
+    ):
+        builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic")
+    for name in ("title", "genres", "keywords", "overview"):
+        builder.add_text_field(name, tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("people", tokenizer_name=PLAIN, index_option="basic")
+    builder.add_text_field("year", tokenizer_name=WHOLE, index_option="basic")
+    builder.add_text_field("title_grams", tokenizer_name=GRAMS, index_option="freq")
+    builder.add_integer_field("release_year", indexed=True, fast=True)
+    builder.add_float_field("prior", fast=True)
+    builder.add_unsigned_field("id_high", fast=True)
+    builder.add_unsigned_field("id_low", fast=True)
+    builder.add_bytes_field("card", stored=True)
+    return builder.build()
+
+
+def register_tokenizers(index: tantivy.Index) -> None:
+    """Make our tokenizers known to an index that was just made or opened."""
+    index.register_tokenizer(STEMMED, _stemmer)
+    index.register_tokenizer(PLAIN, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).build())
+    index.register_tokenizer(GRAMS, tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.ngram(3, 3)).build())
+
+
+def stems(folded: str) -> list[str]:
+    """The stemmed words of folded text, as the stemmed fields keep them."""
+    return _stemmer.analyze(folded)
+
+
+def genre_words(genre: str) -> str:
+    """The words a genre is found by, folded."""
+    return f"{fold(genre.replace('_', ' '))} {GENRE_WORDS.get(genre, '')}"
+
+
+def document_of(content: IndexedContent) -> tantivy.Document:
+    """The document of a content."""
+    document = tantivy.Document()
+    document.add_text("id", str(content.content_id))
+    high, low = split_id(content.content_id)
+    document.add_unsigned("id_high", high)
+    document.add_unsigned("id_low", low)
+    _add_titles(document, content)
+    for name in dict.fromkeys(fold(person.name) for person in content.people):
+        document.add_text("people", name)
+        document.add_text("person_key", name.replace(" ", ""))
+    for genre in content.genres:
+        document.add_text("genre", genre)
+        document.add_text("genres", genre_words(genre))
+    for platform in content.platforms:
+        document.add_text("platform", platform)
+    document.add_text("content_type", content.content_type)
+    document.add_text("keywords", " ".join(fold(keyword) for keyword in content.keywords))
+    document.add_text("overview", fold(content.overview or ""))
+    if content.release_year is not None:
+        document.add_text("year", str(content.release_year))
+        document.add_integer("release_year", content.release_year)
+    document.add_float("prior", prior_of(content))
+    document.add_bytes("card", content.to_bytes())
+    return document
+
+
+def _add_titles(document: tantivy.Document, content: IndexedContent) -> None:
+    for key in dict.fromkeys(fold(title) for title in content.titles):
+        document.add_text("title", key)
+        document.add_text("title_key", key)
+        document.add_text("title_loose", loose(key))
+    for key in dict.fromkeys(key for title in content.titles for key in series_keys(title)):
+        document.add_text("title_series", key)
+    # Only the title people know: many translations would make each of them look like a poor match.
+    document.add_text("title_grams", padded(fold(content.title)))
+
+
+def prior_of(content: IndexedContent) -> float:
+    """What the index multiplies a score by, in the form that its ``weight_by_field`` wants.
+
+    The library weighs by log2(2 + value), so the value is 2**w - 2 for a wanted weight w (1 to 1.25). The last part, made
+    of the id, gives equal scores one order in every replica.
+    """
+    tie_break = (content.content_id.int & 0xFFFF) / 0xFFFF * 1e-4
+    weight = 1.0 + POPULARITY_WEIGHT * min(1.0, max(0.0, content.popularity_score or 0.0)) + tie_break
+    return float(2.0**weight - 2.0)
+
+
+def split_id(content_id: UUID) -> tuple[int, int]:
+    """The two unsigned 64-bit halves of an id, as the fast fields keep them."""
+    high, low = struct.unpack(">QQ", content_id.bytes)
+    return int(high), int(low)
+
+
+def join_id(high: int, low: int) -> UUID:
+    """The id of two halves."""
+    return UUID(int=high << 64 | low)

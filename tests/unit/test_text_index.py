@@ -1,0 +1,246 @@
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from media_gateway.core.domain.vectors import VectorFilter
+from media_gateway.discovery.documents import IndexedContent, Person
+from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons, relevance
+
+ANYTHING = VectorFilter()
+
+
+def film(title, *, year=2000, pop=0.5, people=(), **facts) -> IndexedContent:
+    return IndexedContent(
+        content_id=facts.pop("id", None) or uuid4(),
+        revision=facts.pop("revision", 1),
+        content_type=facts.pop("content_type", "movie"),
+        title=title,
+        release_year=year,
+        popularity_score=pop,
+        people=tuple(Person("director" if n == 0 else "actor", name) for n, name in enumerate(people)),
+        **facts,
+    )
+
+
+FILMS = (
+    film(
+        "The Godfather", year=1972, pop=0.6, people=("Francis Ford Coppola", "Al Pacino"), genres=("crime",)
+    ),
+    film("The Godfather Part II", year=1974, pop=0.8, people=("Francis Ford Coppola", "Al Pacino")),
+    film(
+        "Disco Godfather",
+        year=1979,
+        pop=1.0,
+        people=("J. Robert Wagoner",),
+        overview="The Godfather of disco.",
+    ),
+    film(
+        "Heat", year=1995, pop=0.9, people=("Michael Mann", "Al Pacino", "Robert De Niro"), genres=("crime",)
+    ),
+    film("Heat", year=1986, pop=0.2, people=("Dick Richards", "Burt Reynolds")),
+    film("The Heat", year=2013, pop=1.0, people=("Paul Feig",), genres=("comedy",)),
+    film("Amélie", original_title="Le Fabuleux Destin d'Amélie Poulain", year=2001, genres=("romance",)),
+    film("Spider-Man", year=2002, pop=1.0),
+    film("Star Wars: Episode IV – A New Hope", year=1977, pop=1.0),
+    film("Star Wars: The Clone Wars", year=2008, pop=0.1),
+    film("Will It Rain", people=("Nobody Known", "Will Smith"), pop=0.1, genres=("comedy",)),
+    film("Hitch", people=("Andy Tennant", "Will Smith"), pop=0.9, genres=("comedy", "romance")),
+    film(
+        "Blade Runner", year=1982, genres=("science_fiction",), platforms=("netflix",), keywords=("android",)
+    ),
+    film(
+        "Planet Earth", year=2006, content_type="series", genres=("documentary",), platforms=("prime_video",)
+    ),
+    film("$", year=1971),
+)
+TITLES = {content.content_id: content.title for content in FILMS}
+
+
+@pytest.fixture(scope="module")
+def index():
+    index = TextIndex()
+    index.apply(FILMS)
+    index.commit()
+    yield index
+    index.close()
+
+
+def titles(index, text, where=ANYTHING, limit=10) -> list[str]:
+    return [TITLES[hit.content_id] for hit in index.search(analyse(text), where, offset=0, limit=limit).hits]
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("The Godfather", "The Godfather"),
+        ("the godfather", "The Godfather"),
+        ("godfather", "The Godfather"),
+        ("amelie", "Amélie"),
+        ("le fabuleux destin d'amelie poulain", "Amélie"),
+        ("spiderman", "Spider-Man"),
+        ("star wars", "Star Wars: Episode IV – A New Hope"),
+        ("$", "$"),
+    ],
+)
+def test_a_whole_title_comes_first_however_popular_others_are(index, query, first):
+    assert titles(index, query)[0] == first
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("the godfathr", "The Godfather"),
+        ("teh godfather", "The Godfather"),
+        ("amlie", "Amélie"),
+        ("blad runer", "Blade Runner"),
+        ("godfathr pacino", "The Godfather Part II"),
+    ],
+)
+def test_typing_errors_are_forgiven(index, query, first):
+    assert titles(index, query)[0] == first
+
+
+def test_films_of_one_name_come_by_popularity_and_a_year_picks_one(index):
+    def years(query: str) -> list[int | None]:
+        found = index.search(analyse(query), ANYTHING, offset=0, limit=2)
+        return [index.contents([hit.content_id])[hit.content_id].release_year for hit in found.hits]
+
+    assert years("heat") == [1995, 1986]
+    assert years("heat 1986")[0] == 1986
+
+
+def test_a_person_s_films_come_by_popularity(index):
+    assert titles(index, "al pacino")[:3] == ["Heat", "The Godfather Part II", "The Godfather"]
+    assert titles(index, "Will Smith comedy")[:2] == ["Hitch", "Will It Rain"]
+    assert set(titles(index, "coppola")) == {"The Godfather", "The Godfather Part II"}
+
+
+def test_names_with_typing_errors_are_found(index):
+    assert titles(index, "burt reynlds") == ["Heat"]
+
+
+def test_genres_keywords_and_years_are_words_too(index):
+    assert titles(index, "scifi android")[0] == "Blade Runner"
+    assert titles(index, "crime 1972")[0] == "The Godfather"
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (VectorFilter(genres_any=("crime", "documentary")), {"The Godfather", "Heat", "Planet Earth"}),
+        (VectorFilter(genres_any=("crime",), year_from=1990), {"Heat"}),
+        (VectorFilter(year_from=1972, year_to=1974), {"The Godfather", "The Godfather Part II"}),
+        (VectorFilter(platforms_any=("netflix",)), {"Blade Runner"}),
+        (VectorFilter(content_types=("series",)), {"Planet Earth"}),
+        (VectorFilter(genres_any=("crime",), genres_none=("crime",)), set()),
+        (
+            VectorFilter(content_ids=(FILMS[0].content_id, FILMS[1].content_id)),
+            {"The Godfather", "The Godfather Part II"},
+        ),
+        (VectorFilter(exclude_ids=tuple(c.content_id for c in FILMS[1:])), {"The Godfather"}),
+    ],
+)
+def test_filters_keep_exactly_what_they_say(index, where, expected):
+    everything = " ".join(dict.fromkeys(" ".join(TITLES.values()).split()))
+    found = index.search(analyse(f"{everything} 1995"), where, offset=0, limit=50)
+    assert {TITLES[hit.content_id] for hit in found.hits} == expected
+    assert found.total == len(expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.text(min_size=1, max_size=200),
+        st.lists(
+            st.sampled_from(
+                ['title:"', "AND", "(", ")", "*", "~2", "^9", "[a TO b]", "heat", "-", "+", "\x00", "'; --"]
+            )
+        ).map(" ".join),
+    )
+)
+def test_no_text_breaks_a_search(index, text):
+    found = index.search(analyse(text), ANYTHING, offset=0, limit=5)
+    scores = [hit.score for hit in found.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert found.total >= len(scores)
+    for hit in found.hits:
+        assert match_reasons(analyse(text), index.contents([hit.content_id])[hit.content_id])
+
+
+@given(st.lists(st.floats(min_value=0, max_value=2e6), min_size=2))
+def test_relevance_stays_in_its_scale_and_keeps_the_order(scores):
+    values = [relevance(score) for score in sorted(scores)]
+    assert values == sorted(values)
+    assert all(0 <= value <= 1 for value in values)
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(index):
+    query = analyse("the godfather heat crime comedy pacino smith")
+    whole = index.search(query, ANYTHING, offset=0, limit=50)
+    paged = [
+        hit
+        for offset in range(0, whole.total, 2)
+        for hit in index.search(query, ANYTHING, offset=offset, limit=2).hits
+    ]
+    assert paged == list(whole.hits)
+    assert len(paged) == whole.total
+
+
+def test_a_changed_content_is_found_by_its_new_words_only():
+    index = TextIndex()
+    content_id = uuid4()
+    index.apply([film("Old Name", id=content_id)])
+    index.commit()
+    index.apply([film("Fresh Title", id=content_id, revision=2)])
+    assert [hit.content_id for hit in index.search(analyse("old name"), ANYTHING, offset=0, limit=5).hits]
+    index.commit()
+    assert not index.search(analyse("old name"), ANYTHING, offset=0, limit=5).hits
+    assert index.search(analyse("fresh title"), ANYTHING, offset=0, limit=5).total == 1
+    index.apply([], [content_id])
+    index.commit()
+    assert not index.search(analyse("fresh title"), ANYTHING, offset=0, limit=5).hits
+    assert len(index) == 0
+    index.close()
+
+
+def test_comparison_names_what_is_stale_missing_or_too_many(index):
+    same, stale, extra = (content.content_id for content in FILMS[:3])
+    missing = UUID(int=7)
+    catalogue = {content.content_id: 1 for content in FILMS if content.content_id != extra}
+    assert set(index.differing({**catalogue, stale: 2, missing: 1})) == {stale, missing, extra}
+    assert same not in index.differing(catalogue)
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "reasons"),
+    [
+        ("the godfather", "The Godfather", ["title matches exactly"]),
+        ("godfather", "The Godfather", ["title matches"]),
+        ("heat 1995", "Heat", ["title and year match", "year: 1995"]),
+        ("godfather", "The Godfather Part II", ["title begins with it"]),
+        (
+            "le fabuleux destin d'amelie poulain",
+            "Amélie",
+            ["title matches exactly (“Le Fabuleux Destin d'Amélie Poulain”)"],
+        ),
+        ("al pacino", "The Godfather", ["cast: Al Pacino"]),
+        ("coppola crime", "The Godfather", ["director: Francis Ford Coppola", "genre: crime"]),
+        ("blad runer", "Blade Runner", ["title is similar"]),
+        ("burt reynlds", "Heat", ["cast: Burt Reynolds"]),
+        ("android", "Blade Runner", ["keyword: android"]),
+        (
+            "disco wagoner",
+            "Disco Godfather",
+            ["title: disco", "director: J. Robert Wagoner"],
+        ),
+    ],
+)
+def test_reasons_say_what_matched_where(query, title, reasons):
+    parsed = analyse(query)
+    assert reasons in [match_reasons(parsed, content) for content in FILMS if content.title == title]
+
+
+def test_what_is_kept_comes_back_whole(index):
+    kept = index.contents([content.content_id for content in FILMS] + [uuid4()])
+    assert kept == {content.content_id: content for content in FILMS}
