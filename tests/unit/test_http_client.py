@@ -115,6 +115,16 @@ async def test_what_is_left_of_the_deadline_is_sent_along(client: HttpClient, se
     assert 0 < int(server.seen[0].headers["X-Request-Deadline-Ms"]) <= 1_500
 
 
+async def test_call_that_carries_a_secret_is_not_redirected(client: HttpClient, server: Server) -> None:
+    server.script, server.headers = [302], {"Location": "/elsewhere"}
+    with pytest.raises(UpstreamError, match="answered 302"):
+        await client.request("GET", "/x", Call(headers={"X-Key": "secret"}, follow_redirects=False))
+    assert len(server.seen) == 1
+    server.script = [302]
+    assert (await client.request("GET", "/x")).status == 200
+    assert server.seen[-1].path == "/elsewhere"
+
+
 async def test_too_large_answer_is_an_error_not_memory(client: HttpClient, server: Server) -> None:
     server.body = b"x" * 5_000
     with pytest.raises(UpstreamError, match="more than 1000 bytes"):

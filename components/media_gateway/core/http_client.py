@@ -48,7 +48,7 @@ _seconds = Histogram(
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete response with a status below 400."""
+    """A complete response with a status below 300."""
 
     status: int
     headers: Mapping[str, str]
@@ -102,6 +102,8 @@ class Call:
         Body as it is, instead of ``json``.
     repeatable : bool | None
         Whether the request may be sent again; by default decided by the method.
+    follow_redirects : bool
+        False where headers or query carry a secret: a redirect would hand it to whatever host it names.
     """
 
     params: Mapping[str, str] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class Call:
     json: Any = None
     data: bytes | None = None
     repeatable: bool | None = None
+    follow_redirects: bool = True
 
 
 NOTHING = Call()
@@ -189,7 +192,7 @@ class HttpClient:
             async with guard:
                 try:
                     async with self._send(method, path, call, deadline) as response:
-                        if response.status >= 400:
+                        if response.status >= 300:
                             raise _error_of(self.upstream, response)
                         yield response
                 except TimeoutError as error:
@@ -230,6 +233,7 @@ class HttpClient:
             params=call.params,
             headers=headers,
             data=data,
+            allow_redirects=call.follow_redirects,
             timeout=aiohttp.ClientTimeout(total=limit.remaining_ms() / 1000),
         ) as response:
             yield response
@@ -277,7 +281,7 @@ def _error_of(upstream: str, response: aiohttp.ClientResponse) -> MediaGatewayEr
         408: DeadlineExceededError,
         504: DeadlineExceededError,
     }
-    fallback = InvalidInputError if status < 500 else UpstreamError
+    fallback = InvalidInputError if 400 <= status < 500 else UpstreamError
     return kinds.get(status, fallback)(message, details={"status": status})
 
 

@@ -189,11 +189,15 @@ class HttpApiSource:
         finally:
             await client.close()
 
+    def _call(self, headers: dict[str, str]) -> Call:
+        # `_repeated` repeats, so that each try waits for its turn of the rate limit.
+        return Call(headers=headers, repeatable=False, follow_redirects=not self._credentials.are_sent)
+
     async def _get(self, client: HttpClient, url: URL) -> _Page:
         async def one_try() -> _Page:
             await self._rate.turn()
             address, headers = self._credentials.applied(url, self._http.headers)
-            async with client.stream("GET", str(address), Call(headers=headers)) as response:
+            async with client.stream("GET", str(address), self._call(headers)) as response:
                 body = await self._receive(response)
                 link = URL(str(response.links["next"]["url"])) if "next" in response.links else None
             return _Page(url, body, link)
@@ -237,9 +241,7 @@ class HttpApiSource:
 
             async def one_try() -> bytes:
                 await self._rate.turn()
-                return (
-                    await client.request("GET", str(address), Call(headers=headers, repeatable=False))
-                ).body
+                return (await client.request("GET", str(address), self._call(headers))).body
 
             detail = parse_object(await self._repeated(one_try))
         except (UnreadableError, NotFoundError, InvalidInputError) as error:

@@ -49,6 +49,11 @@ class Credentials:
                 url = url.update_query({name: self._value})
         return url, sent
 
+    @property
+    def are_sent(self) -> bool:
+        """Whether requests carry a secret."""
+        return self._auth is not None
+
     def stripped(self, url: URL) -> URL:
         """The address without the secret."""
         if self._auth is not None and self._auth.type == "Query" and self._auth.name:

@@ -1,0 +1,77 @@
+"""The main job, end to end: `media-gateway up`, killed halfway, serves every film of the demo catalogue in the end."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import sqlalchemy as sa
+
+from media_gateway.core.adapters.embedded.postgres import EmbeddedPostgres
+from media_gateway.core.adapters.postgres import Database
+from media_gateway.core.errors import MediaGatewayError
+from tests.support.processes import REPOSITORY, servers_below
+from tests.support.up import Up, ready, started
+from tests.support.waiting import eventually
+
+FILMS = 17_472
+
+
+@pytest.fixture
+async def state_path(tmp_path: Path) -> AsyncIterator[Path]:
+    yield tmp_path / "state"
+    await eventually(lambda: not servers_below(tmp_path / "state"), timeout_s=20)
+
+
+async def count(database: Database, table: str) -> int:
+    try:
+        async with database.transaction() as connection:
+            return int(await connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0)
+    except MediaGatewayError:
+        return 0  # not migrated yet
+
+
+async def ask(method: str, url: str, **options: Any) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.request(method, url, **options) as response:
+        assert response.status == 200, await response.text()
+        answer: dict[str, Any] = await response.json()
+        return answer
+
+
+async def token(up: Up) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "media_gateway.cli", "token", "--state-dir", str(up.state_path),
+        stdout=asyncio.subprocess.PIPE, cwd=REPOSITORY,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return out.decode().strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_killed_while_loading_the_next_start_serves_every_film_once(state_path: Path) -> None:
+    async with started(state_path) as up:
+        await eventually(lambda: servers_below(state_path), timeout_s=60)
+        async with EmbeddedPostgres(state_path) as url:
+            database = Database(url)
+            await eventually(lambda: count(database, "source_records"), timeout_s=90)
+            await up.kill()
+            await database.close()
+    await eventually(lambda: not servers_below(state_path), timeout_s=30)
+
+    async with ready(state_path, timeout_s=200) as up:
+        found = await ask("POST", f"{up.url('discovery')}/api/v1/search", json={"query": "the godfather"})
+        assert found["results"][0]["content"]["title"] == "The Godfather"
+        headers = {"Authorization": f"Bearer {await token(up)}"}
+        jobs = await ask("GET", f"{up.url('ingestion')}/api/v1/ingestion/jobs", headers=headers)
+        assert "Complete" in str(jobs)
+        async with EmbeddedPostgres(state_path) as url:
+            database = Database(url)
+            assert await count(database, "source_records") == FILMS
+            assert 0.99 * FILMS <= await count(database, "contents WHERE removed_at IS NULL") <= FILMS
+            await database.close()
+        up.process.terminate()
+        assert await up.ended() == 0
