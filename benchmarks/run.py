@@ -64,7 +64,13 @@ def run(name: str) -> str:
     """
     command = [sys.executable, str(HERE / f"{name}.py")]
     # A wide, colourless table reads the same in a terminal and in a document.
-    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {
+        **os.environ,
+        "COLUMNS": "120",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     sys.stdout.write(done.stdout)
     if done.returncode:

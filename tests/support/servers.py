@@ -15,6 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from media_gateway.core.adapters.embedded.postgres import EmbeddedPostgres
 from media_gateway.core.adapters.embedded.redis import EmbeddedRedis
+from media_gateway.core.adapters.postgres import driver_url
 
 TEMPLATE = "mgw_template"
 
@@ -66,7 +67,7 @@ async def _migrate(url: str) -> None:
 async def execute(url: str, statement: str) -> None:
     """Run one statement outside a transaction."""
     engine = create_async_engine(
-        sa.make_url(url).set(drivername="postgresql+asyncpg"),
+        driver_url(url),
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,
     )

@@ -130,7 +130,11 @@ async def _open_redis(settings: CoreSettings, stack: AsyncExitStack) -> RedisHan
             pass
         case scheme:
             raise _unknown("REDIS_URL", scheme, "embedded: or redis://host:6379/0")
-    handle = RedisHandle(url, timeout_ms=settings.redis_timeout_ms)
+    try:
+        handle = RedisHandle(url, timeout_ms=settings.redis_timeout_ms)
+    except ValueError:
+        example = f"{PREFIX}REDIS_URL=redis://host:6379/0"
+        raise NotConfiguredError(f"{PREFIX}REDIS_URL: not a URL; example: {example}") from None
     stack.push_async_callback(handle.close)
     return handle
 

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from media_gateway.core.adapters.postgres import translated
+from media_gateway.core.adapters.postgres import driver_url, translated
 
 LOCK_KEY = 0x6D67_775F_6D69_6772
 """Advisory lock that migrators of one database queue on ("mgw_migr" in ASCII)."""
@@ -43,7 +43,7 @@ async def migrate(database_url: str, revision: str = "head") -> None:
     DeadlineExceededError
         Another migrator held the lock for longer than ``LOCK_WAIT_MS``.
     """
-    engine = create_async_engine(_async_url(database_url), poolclass=NullPool)
+    engine = create_async_engine(driver_url(database_url), poolclass=NullPool)
     try:
         with translated():
             async with engine.connect() as connection:
@@ -63,7 +63,7 @@ async def current(database_url: str) -> str | None:
     UnavailableError
         The database can't be reached; try again later.
     """
-    engine = create_async_engine(_async_url(database_url), poolclass=NullPool)
+    engine = create_async_engine(driver_url(database_url), poolclass=NullPool)
     try:
         with translated():
             async with engine.connect() as connection:
@@ -75,10 +75,6 @@ async def current(database_url: str) -> str | None:
 def head() -> str | None:
     """Newest revision this release knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()
-
-
-def _async_url(database_url: str) -> sa.URL:
-    return sa.make_url(database_url).set(drivername="postgresql+asyncpg")
 
 
 def _config() -> Config:

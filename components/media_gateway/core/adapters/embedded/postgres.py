@@ -66,7 +66,8 @@ class EmbeddedPostgres(EmbeddedServer):
     @property
     def url(self) -> str:
         """``postgresql://…`` of the database ``media_gateway``."""
-        return f"postgresql://{ROLE}:{self.state.secret('postgres')}@127.0.0.1:{self.port}/{DATABASE}"
+        # Loopback needs no TLS, and asking for it would make asyncpg look for certificates in a home folder.
+        return f"postgresql://{ROLE}:{self.state.secret('postgres')}@127.0.0.1:{self.port}/{DATABASE}?sslmode=disable"
 
     def command(self) -> Command:
         """The server, with every setting on its command line so that a release can change them."""

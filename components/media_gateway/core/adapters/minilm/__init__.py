@@ -4,6 +4,12 @@
 Serving imports neither ``onnx`` nor the builder.
 """
 
+import os
+
+# onnxruntime's wheels report usage to their maker from the moment the library is loaded; only this variable, set before
+# that, prevents it (``disable_telemetry_events()`` comes too late: device id and storage are made by then).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 from media_gateway.core.adapters.minilm.embedder import MiniLMEmbedder
 
 __all__ = ["MiniLMEmbedder"]

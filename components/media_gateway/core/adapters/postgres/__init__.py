@@ -21,6 +21,7 @@ from media_gateway.core.errors import (
     DeadlineExceededError,
     InvalidInputError,
     MediaGatewayError,
+    NotConfiguredError,
     UnavailableError,
 )
 
@@ -29,6 +30,11 @@ RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
 
 UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
 """SQLSTATE classes of connection trouble, exhausted resources, operator intervention and system errors."""
+
+URL_OPTIONS = frozenset({"host", "sslmode"})
+"""Options a database URL may have: a Unix socket's folder, and libpq's ``sslmode``."""
+
+EXAMPLE_URL = "postgresql://user:password@host:5432/media_gateway?sslmode=verify-full"
 
 
 class Database:
@@ -45,10 +51,9 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, timeout_ms: int = 5_000) -> None:
-        parsed = sa.make_url(url).set(drivername="postgresql+asyncpg")
         self._timeout_ms = timeout_ms
         self._engine: AsyncEngine = create_async_engine(
-            parsed,
+            driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout_ms / 1000,
@@ -93,6 +98,28 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def driver_url(url: str) -> sa.URL:
+    """A ``postgresql://`` URL as SQLAlchemy and asyncpg want it; libpq's ``sslmode`` is understood.
+
+    Raises
+    ------
+    NotConfiguredError
+        It is no URL, or has an option that asyncpg does not know. The message does not repeat it: it holds a password.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise NotConfiguredError(f"MEDIA_GATEWAY_DATABASE_URL: not a URL; example: {EXAMPLE_URL}") from None
+    unknown = sorted(parsed.query.keys() - URL_OPTIONS)
+    if unknown:
+        known = ", ".join(sorted(URL_OPTIONS))
+        raise NotConfiguredError(
+            f"MEDIA_GATEWAY_DATABASE_URL: unknown option {unknown[0]!r} (known: {known}); example: {EXAMPLE_URL}"
+        )
+    query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
+    return parsed.set(drivername="postgresql+asyncpg", query=query)
 
 
 @contextmanager
