@@ -3,18 +3,22 @@
 A component's ``store.py`` gets a `Database`, opens a transaction and writes its own SQL; it sees our errors only.
 """
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import (
     DBAPIError,
+    DisconnectionError,
     IntegrityError,
     InterfaceError,
     OperationalError,
     TimeoutError as PoolTimeout,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from media_gateway.core.errors import (
     ConflictError,
@@ -37,6 +41,12 @@ URL_OPTIONS = frozenset({"host", "sslmode"})
 EXAMPLE_URL = "postgresql://user:password@host:5432/media_gateway?sslmode=verify-full"
 
 
+CHECK_AFTER_IDLE_S = 1.0
+"""Seconds in the pool after which a connection is asked whether it is alive before it is used."""
+
+_IDLE_SINCE = "idle_since"
+
+
 class Database:
     """A pool of connections to one database.
 
@@ -57,14 +67,14 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=timeout_ms / 1000,
-            # A server restart leaves dead connections in the pool; the check costs one round trip on checkout.
-            pool_pre_ping=True,
             connect_args={
                 "timeout": min(10.0, timeout_ms / 1000),
                 # Generic plans of parametrised array statements are as good, and JIT costs more than it gives here.
                 "server_settings": {"application_name": "media-gateway", "jit": "off"},
             },
         )
+
+        _check_idle_connections(self._engine)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -120,6 +130,30 @@ def driver_url(url: str) -> sa.URL:
         )
     query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
     return parsed.set(drivername="postgresql+asyncpg", query=query)
+
+
+def _check_idle_connections(engine: AsyncEngine) -> None:
+    """Ask a connection that lay idle whether it is alive before it is used again.
+
+    A server restart leaves dead ones in the pool. SQLAlchemy's own check asks at every checkout, which costs three round
+    trips and, in transactions of a few rows, a tenth of the time; one that dies while in constant use gives
+    `UnavailableError` once instead.
+    """
+
+    def note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_IDLE_SINCE] = time.monotonic()
+
+    def check(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        since = record.info.get(_IDLE_SINCE)
+        if since is None or time.monotonic() - since < CHECK_AFTER_IDLE_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except (engine.dialect.loaded_dbapi.Error, OSError) as error:
+            raise DisconnectionError("the connection died while it lay idle") from error
+
+    sa.event.listen(engine.sync_engine, "checkin", note)
+    sa.event.listen(engine.sync_engine, "checkout", check)
 
 
 @contextmanager
