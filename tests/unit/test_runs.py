@@ -106,7 +106,12 @@ def test_embedding_text_has_title_year_genres_people_and_overview():
     )
     assert embedding_text(document) == (
         "Alien (1979). horror science fiction movie. Directed by Ridley Scott. With Sigourney Weaver, Tom Skerritt. "
-        "In space no one can hear you scream. spaceship."
+        "spaceship. In space no one can hear you scream."
+    )
+    document.overview = "Sigourney Weaver meets an alien on a spaceship."
+    assert embedding_text(document) == (
+        "Alien (1979). horror science fiction movie. Directed by Ridley Scott. With Tom Skerritt. "
+        "Sigourney Weaver meets an alien on a spaceship."
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from media_gateway.core.telemetry import configure_logging
 from media_gateway.core.web import event_loop_factory
 from media_gateway.ingestion.app import make_runner
 from media_gateway.ingestion.runs import Run, RunCancelledError, RunFailedError, RunState
+from media_gateway.ingestion.services.pipeline import REASONS_TOLD
 from media_gateway.ingestion.services.relays import events_relay
 from media_gateway.ingestion.services.runs import Runner
 from media_gateway.ingestion.services.vectors import VectorWriter
@@ -213,18 +214,23 @@ async def _run(settings: Settings, job: IngestionJob, *, wait: bool) -> int:
                 display.line(f"continuing job {opened.id} after {opened.counts.read:,} records")
             with display.showing(job.metadata.name):
                 result = await runner.execute(opened.id, stop=stop.event, on_progress=display.progress)
-            _summarise(result.run)
+            letters = await runner.store.dead_letters(opened.id, after=0, limit=REASONS_TOLD)
+            _summarise(result.run, [letter.told for letter in letters])
             if result.error is not None and result.run.state is not RunState.SUSPENDED:
                 _say(result.error)
                 return exit_code(result.error)
             if result.run.state is RunState.SUSPENDED:
                 return stop.exit_code if stop.event.is_set() else EXIT_RETRYABLE
             if wait and not job.spec.dry_run:
-                await _deliver(backends, display, stop)
+                try:
+                    await _deliver(backends, display, stop)
+                except MediaGatewayError as error:
+                    # What was accepted is committed, and its events with it.
+                    display.line(f"not everything is delivered yet: {error.message}")
             return 0 if result.run.state is RunState.COMPLETE else exit_code(RunCancelledError("cancelled"))
 
 
-def _summarise(run: Run) -> None:
+def _summarise(run: Run, reasons: Sequence[str]) -> None:
     counts, mode = run.counts, " (dry run)" if run.dry_run else ""
     took = duration(
         ((run.finished_at or run.updated_at) - (run.started_at or run.created_at)).total_seconds()
@@ -236,6 +242,10 @@ def _summarise(run: Run) -> None:
     if run.message and run.state is not RunState.FAILED:
         print(f"  {run.message}")
     if counts.failed:
+        # A job that failed for them names them in its message, which follows.
+        for reason in reasons:
+            if reason not in (run.message or ""):
+                print(f"  {reason}")
         print(f"  rejected records: media-gateway ingest dead-letters {run.id}")
 
 

@@ -29,6 +29,7 @@ from media_gateway.core.errors import (
     UnavailableError,
     UpstreamError,
 )
+from media_gateway.core.network import why_unreachable
 from media_gateway.core.retry import RetryBudget, RetryPolicy, is_retryable, retry_with_backoff
 from media_gateway.core.telemetry import outgoing_headers
 
@@ -198,8 +199,10 @@ class HttpClient:
                 except TimeoutError as error:
                     raise DeadlineExceededError(f"{self.upstream} took too long to answer") from error
                 except aiohttp.ClientError as error:
+                    # What is wrong with a connection is an OSError inside of aiohttp's own.
+                    cause = getattr(error, "os_error", None) or error
                     raise UnavailableError(
-                        f"{self.upstream} can't be reached: {type(error).__name__}"
+                        f"{self.upstream} can't be reached: {why_unreachable(cause)}"
                     ) from error
             outcome = "ok"
         except MediaGatewayError as error:

@@ -4,15 +4,46 @@ A component's ``settings.py`` extends `CoreSettings` with its own fields. ``docs
 the fields and their descriptions. Nothing else reads the environment.
 """
 
+import difflib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from media_gateway.core.errors import NotConfiguredError
+from media_gateway.core.validation import message_of
 
 PREFIX = "MEDIA_GATEWAY_"
+
+SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "database_url": ("embedded", "postgresql", "postgres"),
+    "redis_url": (
+        "embedded",
+        "redis",
+        "rediss",
+        "unix",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+    ),
+    "vector_url": ("pgvector", "qdrant", "qdrants", "qdrant+http", "qdrants+http"),
+    "events_url": ("redis-stream", "kafka"),
+    "embedder_url": ("minilm", "openai", "openai+http"),
+}
+"""Schemes of each address. ``core.bootstrap`` has an adapter for each of them; nothing else lists them."""
+
+MIN_SECRET_BYTES = 32
+"""RFC 7518 section 3.2: a key of at least the hash's size for HS256."""
+
+FREE_NAMES = re.compile(
+    rf"{PREFIX}(SECRET_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?)", re.ASCII
+)
+"""Names that are no settings and no mistakes: manifests' secrets, the tests' own, and the variables that Kubernetes sets
+for each Service whose name begins as ours do."""
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 
@@ -171,6 +202,25 @@ class CoreSettings(BaseSettings):
         default="json", description="`json` for machines, `console` for people.", examples=["json"]
     )
 
+    @field_validator(*SCHEMES)
+    @classmethod
+    def _known_scheme(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        # Of the value only a scheme is repeated: anything else in it may be a password.
+        known = SCHEMES[str(info.field_name)]
+        scheme, colon, rest = value.get_secret_value().partition(":")
+        if scheme in known and colon:
+            return value
+        if not rest.startswith("//"):
+            raise ValueError(f"not an address with a known scheme ({', '.join(known)})")
+        raise ValueError(f"unknown scheme {scheme[:40]!r} (known: {', '.join(known)})")
+
+    @field_validator("auth_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"shorter than {MIN_SECRET_BYTES} bytes")
+        return value
+
     @property
     def models_path(self) -> Path:
         """Folder of built models."""
@@ -207,4 +257,24 @@ def _explain(kind: type[CoreSettings], problem: dict[str, object]) -> str:
     name = str(location[0]) if isinstance(location, tuple) and location else "settings"
     field = kind.model_fields.get(name)
     example = f"; example: {PREFIX}{name.upper()}={field.examples[0]}" if field and field.examples else ""
-    return f"{PREFIX}{name.upper()}: {str(problem['msg']).lower()}{example}"
+    return f"{PREFIX}{name.upper()}: {message_of(problem)}{example}"
+
+
+def unknown_variables(names: Iterable[str], kinds: Iterable[type[CoreSettings]]) -> dict[str, str | None]:
+    """Variables that look like settings and are read by nobody, each with the setting whose name is nearest, if any is near.
+
+    Parameters
+    ----------
+    names
+        Of the environment's variables.
+    kinds
+        The settings of everything that may share this environment.
+    """
+    known = {f"{PREFIX}{name.upper()}" for kind in kinds for name in kind.model_fields}
+    # The settings library reads names in any case.
+    strange = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    return {
+        name: next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None)
+        for name in strange
+        if not FREE_NAMES.fullmatch(name)
+    }

@@ -17,13 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from media_gateway.core.domain.ids import uuid7
 from media_gateway.core.errors import MediaGatewayError, NotConfiguredError, UnauthenticatedError
 from media_gateway.core.http_client import HttpClient
-from media_gateway.core.settings import CoreSettings
+from media_gateway.core.settings import MIN_SECRET_BYTES, CoreSettings
 
 MAX_TOKEN_BYTES = 8_192
 """Longer tokens are refused unread: no issuer of ours makes them, and parsing costs time."""
-
-MIN_SECRET_BYTES = 32
-"""RFC 7518 section 3.2: a key of at least the hash's size for HS256."""
 
 MIN_RSA_BITS = 2_048
 """RFC 7518 section 3.3."""
@@ -144,7 +141,7 @@ class TokenVerifier:
         except jwt.ExpiredSignatureError as error:
             raise UnauthenticatedError("the token is expired") from error
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise UnauthenticatedError(f"the token is not valid: {type(error).__name__}") from error
+            raise UnauthenticatedError(f"the token is not valid: {_reason(error)}") from error
         return _caller(claims)
 
     async def close(self) -> None:
@@ -213,6 +210,19 @@ def mint_token(  # noqa: PLR0913 - keyword-only claims, each with its default
         "tier": tier,
     }
     return jwt.encode(claims, secret, algorithm="HS256", headers={"typ": "at+jwt"})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, jwt.MissingRequiredClaimError):
+        return f"it lacks the claim {error.claim!r}"
+    reasons: Mapping[type[Exception], str] = {
+        jwt.InvalidSignatureError: "its signature is wrong",
+        jwt.InvalidAlgorithmError: "it is signed with another algorithm",
+        jwt.InvalidIssuerError: "it is from another issuer",
+        jwt.InvalidAudienceError: "it is for another audience",
+        jwt.ImmatureSignatureError: "it is not valid yet",
+    }
+    return next((words for kind, words in reasons.items() if isinstance(error, kind)), "it is malformed")
 
 
 def _checked_header(token: str) -> dict[str, Any]:

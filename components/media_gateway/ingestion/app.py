@@ -14,7 +14,7 @@ from media_gateway.ingestion.services.runs import Runner, RunPolicy
 from media_gateway.ingestion.services.vectors import VectorWriter
 from media_gateway.ingestion.services.webhooks import WebhookIntake, WebhookWorker
 from media_gateway.ingestion.settings import Settings
-from media_gateway.ingestion.sources import Secrets
+from media_gateway.ingestion.sources import FileRoot, Secrets
 
 
 def make_runner(settings: Settings, backends: Backends) -> Runner:
@@ -22,6 +22,7 @@ def make_runner(settings: Settings, backends: Backends) -> Runner:
     policy = RunPolicy(
         lease=timedelta(seconds=settings.ingestion_lease_s),
         patience_s=settings.ingestion_patience_s,
+        file_root=FileRoot(settings.ingestion_file_dir),
         cache_path=settings.state_path / "cache",
     )
     catalogue = CatalogueWriter(backends.database, backends.vectors)
@@ -33,7 +34,7 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     """Jobs, webhooks and the relays of the outbox work in the background."""
     settings, backends = context.settings, context.backends
     runner = make_runner(settings, backends)
-    service = JobService(runner, settings.ingestion_file_dir)
+    service = JobService(runner)
     context.app[JOBS] = service
     context.app[INTAKE] = WebhookIntake(backends.redis, settings)
     vectors = VectorWriter(backends.database, backends.vectors, backends.embedder)

@@ -171,7 +171,8 @@ class _Rules:
         # A rule that finds nothing says nothing; a rule that finds an empty list says that there are none.
         found = [items for rule in self._offerings if (items := rule.apply(payload)) is not None]
         if found:
-            values["offerings"] = united(_with_minor_units(item) for items in found for item in items)
+            every = (item for items in found for item in items)
+            values["offerings"] = united(_with_minor_units(item, number) for number, item in enumerate(every))
         people = [item for rule in self._credits for item in rule.apply(payload) or ()]
         if people:
             values["credits"] = _numbered(people)
@@ -236,10 +237,13 @@ def _spread(value: Any, keys: tuple[str, ...], above: dict[str, str]) -> Iterato
         yield from ({"value": part.strip()} for part in value.split(",") if part.strip())
 
 
-def _with_minor_units(offering: dict[str, Any]) -> dict[str, Any]:
+def _with_minor_units(offering: dict[str, Any], number: int) -> dict[str, Any]:
     amount = offering.get("price_cents")
     if isinstance(amount, Decimal):
-        offering["price_cents"] = minor_units(amount, offering.get("currency"))
+        try:
+            offering["price_cents"] = minor_units(amount, offering.get("currency"))
+        except ValueError as error:
+            raise RecordRejectedError(f"offerings.{number}.price_cents", str(error)) from error
     return offering
 
 

@@ -4,7 +4,7 @@ Used by `mapping` only.
 """
 
 from collections.abc import Iterable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 _WITHOUT_MINOR_UNIT = frozenset(
@@ -36,10 +36,18 @@ _LISTS = ("video_qualities", "audio_languages", "subtitle_languages", "subtitle_
 def minor_units(amount: Decimal, currency: str | None) -> int:
     """An amount in the currency's minor unit (exponents of ISO 4217 list one; two digits where nothing is known).
 
-    Computed in decimals, halves rounded up: 0.29 is 29 cents, whatever a binary fraction would make of it.
+    Computed in decimals: 0.29 is 29 cents, whatever a binary fraction would make of it.
+
+    Raises
+    ------
+    ValueError
+        The amount is no whole number of minor units: no price is rounded to another one.
     """
     digits = 0 if currency in _WITHOUT_MINOR_UNIT else 3 if currency in _WITH_THOUSANDTHS else 2
-    return int((amount * 10**digits).quantize(Decimal(1), ROUND_HALF_UP))
+    units = amount.scaleb(digits)
+    if units != units.to_integral_value():
+        raise ValueError(f"{amount} has more than the {digits} fraction digits of {currency or 'a currency'}")
+    return int(units)
 
 
 def united(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

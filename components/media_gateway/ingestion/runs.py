@@ -12,6 +12,9 @@ from media_gateway.core.errors import ConflictError, MediaGatewayError
 EXCERPT_LIMIT_BYTES = 4096
 """Longest stored excerpt of a rejected record."""
 
+TOLD_LENGTH = 300
+"""Characters of a rejection in a message."""
+
 
 class RunState(StrEnum):
     """Where a run stands. Pending, Running and Suspended runs are unfinished and can be continued."""
@@ -93,6 +96,13 @@ class DeadLetter:
     field: str
     reason: str
     excerpt: str
+
+    @property
+    def told(self) -> str:
+        """Place, field and reason in one short line."""
+        place = f"line {self.line}: " if self.line is not None else ""
+        where = f"{self.field}: " if self.field else ""
+        return f"{place}{where}{self.reason}"[:TOLD_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from media_gateway.core.domain.spec_types import (
     Spec,
 )
 from media_gateway.core.errors import FieldError, InvalidInputError
+from media_gateway.core.validation import message_of
 
 __all__ = [
     "API_VERSION",
@@ -323,7 +324,7 @@ def parse_manifest(document: object) -> IngestionJob:
         wrong = [
             FieldError(
                 ".".join(str(part) for part in problem["loc"] if part != "[key]"),
-                problem["msg"].removeprefix("Value error, "),
+                message_of(problem),
             )
             for problem in error.errors(include_url=False, include_input=False, include_context=False)
         ]

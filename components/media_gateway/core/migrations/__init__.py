@@ -12,10 +12,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from media_gateway.core.adapters.postgres import driver_url, translated
+from media_gateway.core.adapters.postgres import driver_url, name_failed_connections, translated
+from media_gateway.core.errors import InvalidInputError
 
 LOCK_KEY = 0x6D67_775F_6D69_6772
 """Advisory lock that migrators of one database queue on ("mgw_migr" in ASCII)."""
@@ -43,7 +44,7 @@ async def migrate(database_url: str, revision: str = "head") -> None:
     DeadlineExceededError
         Another migrator held the lock for longer than ``LOCK_WAIT_MS``.
     """
-    engine = create_async_engine(driver_url(database_url), poolclass=NullPool)
+    engine = _engine(database_url)
     try:
         with translated():
             async with engine.connect() as connection:
@@ -63,7 +64,7 @@ async def current(database_url: str) -> str | None:
     UnavailableError
         The database can't be reached; try again later.
     """
-    engine = create_async_engine(driver_url(database_url), poolclass=NullPool)
+    engine = _engine(database_url)
     try:
         with translated():
             async with engine.connect() as connection:
@@ -75,6 +76,25 @@ async def current(database_url: str) -> str | None:
 def head() -> str | None:
     """Newest revision this release knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def check_revision(revision: str) -> None:
+    """See whether this release can migrate to a revision, without asking any server.
+
+    Raises
+    ------
+    InvalidInputError
+        It has no such revision; the message lists those it has.
+    """
+    known = sorted(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    if revision not in {"head", *known}:
+        raise InvalidInputError(f"there is no revision {revision[:40]!r}; there are: {', '.join(known)}, head")
+
+
+def _engine(database_url: str) -> AsyncEngine:
+    engine = create_async_engine(driver_url(database_url), poolclass=NullPool)
+    name_failed_connections(engine)
+    return engine
 
 
 def _config() -> Config:

@@ -24,6 +24,35 @@ _LEADING_ARTICLE = re.compile(r"^(?:the|a|an|le|la|les|el|los|las|der|das|il|gli
 _SUBTITLE = re.compile(r"(?<=\w)\s*:\s+|\s+[–—-]\s+")
 _SEQUEL = re.compile(r"(.+?) (?:(?:part|volume|vol|chapter|episode) )?(?:\d{1,4}|[ivx]{1,5})")
 _YEAR = re.compile(r"^(?:18|19|20)\d\d$")
+_DECADE = re.compile(r"(?:19|20)?\d0s")
+
+_NUMERALS = {
+    numeral: str(number)
+    for number, numeral in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split(), 2)
+}
+_NUMBERS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_AFTER_PART = _NUMERALS | _NUMBERS | {"i": "1"}
+"""What is a number after "part", where a lone letter or a word can't be anything else."""
+
+_AT_END = {numeral: number for numeral, number in _NUMERALS.items() if numeral != "x"}
+"""What is a number at the end of a title: there is a fifth "Rocky V", but "Malcolm X" is no tenth."""
+
+_ANYWHERE = {numeral: number for numeral, number in _AT_END.items() if numeral != "v"}
+_PART = re.compile(r"(.+?) (?:part|volume|vol|chapter|episode) (\w+)(?: .*)?")
+_NUMBERED = re.compile(r"(.+) (\w+)")
+
+_NAME_SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "iv"})
+_PARTICLES = frozenset("de del della di da dos du van von der den ten la le el".split())
+
+_SOUNDS = (
+    (re.compile(r"\bkn"), "n"),
+    (re.compile(r"\bwr"), "r"),
+    (re.compile(r"ight\b"), "ite"),
+    (re.compile(r"ph"), "f"),
+    (re.compile(r"ck"), "k"),
+    (re.compile(r"(.)\1"), r"\1"),
+)
+"""Spellings of one sound that people take for each other, applied in order."""
 
 _UNDECOMPOSED = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i", "&": " and "}
@@ -63,6 +92,69 @@ def series_keys(title: str) -> tuple[str, ...]:
     shared = [main, *(match[1] for text in (fold(title), main) if (match := _SEQUEL.fullmatch(text)))]
     whole = loose(fold(title))
     return tuple(dict.fromkeys(form for form in map(loose, shared) if form and form != whole))
+
+
+def sequel_keys(title: str) -> tuple[str, ...]:
+    """A numbered title as base and number, however either is written: ``godfather2`` for ``The Godfather Part II``."""
+    keys = []
+    for text in (fold(title), fold(_SUBTITLE.split(title, maxsplit=1)[0])):
+        for pattern, numerals in ((_PART, _AFTER_PART), (_NUMBERED, _AT_END)):
+            if match := pattern.fullmatch(text):
+                base, number = loose(match[1]), numerals.get(match[2], match[2])
+                if base and number.isascii() and number.isdigit() and len(number) <= 2:
+                    keys.append(f"{base}{int(number)}")
+                    break
+    return tuple(dict.fromkeys(keys))
+
+
+def with_digits(folded: str) -> str:
+    """Folded text with its Roman numerals as digits, but for single letters, which are more often something else."""
+    return " ".join(_ANYWHERE.get(word, word) for word in folded.split(" "))
+
+
+def sound(folded: str) -> str:
+    """The loose form of a folded title with spellings of one sound made equal: ``darknite`` for ``the dark knight``."""
+    for pattern, replacement in _SOUNDS:
+        folded = pattern.sub(replacement, folded)
+    return loose(folded)
+
+
+def decade_of(word: str) -> str | None:
+    """The decade a folded word names, as ``1980s``: two digits mean 1920 to 2019."""
+    if not _DECADE.fullmatch(word):
+        return None
+    return word if len(word) == len("1980s") else f"{'20' if word < '20s' else '19'}{word}"
+
+
+def is_year(word: str) -> bool:
+    """Whether a folded word is a year."""
+    return _YEAR.match(word) is not None
+
+
+def singular(word: str) -> str:
+    """A folded English word without its plural: all the stemming keywords get, as stems make box of boxing."""
+    if len(word) <= 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    return f"{word[:-3]}y" if word.endswith("ies") else word[:-1]
+
+
+def name_keys(folded: str) -> tuple[str, ...]:
+    """What a person's whole folded name is asked by, without spaces: all of it, and first and last name."""
+    words = folded.split()
+    return tuple(dict.fromkeys(("".join(words), f"{words[0]}{words[-1]}"))) if words else ()
+
+
+def last_names(folded: str) -> tuple[str, ...]:
+    """The last name in a folded name, also with the particles before it: ``niro`` and ``deniro``."""
+    words = folded.split()
+    while len(words) > 2 and words[-1] in _NAME_SUFFIXES:
+        words.pop()
+    if len(words) < 2:
+        return ()
+    start = len(words) - 1
+    while start > 1 and words[start - 1] in _PARTICLES:
+        start -= 1
+    return tuple(dict.fromkeys((words[-1], "".join(words[start:]))))
 
 
 def padded(folded: str) -> str:
@@ -112,7 +204,7 @@ def analyse(text: str) -> QueryText:
         key=key,
         words=tuple(words),
         terms=tuple(terms),
-        title_and_year=(title, int(last)) if title and _YEAR.match(last) else None,
+        title_and_year=(title, int(last)) if title and is_year(last) else None,
     )
 
 

@@ -6,13 +6,21 @@ from uuid import UUID
 import tantivy
 
 from media_gateway.discovery.documents import IndexedContent
-from media_gateway.discovery.text_index.analysis import fold, loose, padded, series_keys
+from media_gateway.discovery.text_index.analysis import (
+    fold,
+    last_names,
+    loose,
+    name_keys,
+    padded,
+    sequel_keys,
+    series_keys,
+    singular,
+    sound,
+    with_digits,
+)
 
 STEMMED, PLAIN, GRAMS, WHOLE = "stemmed", "plain", "grams", "raw"
 """Names of tokenizers; the first three are ours and are registered on every index after it is made."""
-
-SEARCHED_FIELDS = ("title", "people", "genres", "keywords", "overview", "year")
-"""Fields a single word is looked up in."""
 
 POPULARITY_WEIGHT = 0.25
 """Most that popularity adds to a score, as a share of it: it parts equals and never lifts a poor match over a good one."""
@@ -38,14 +46,18 @@ def build_schema() -> tantivy.Schema:
         "title_key",
         "title_loose",
         "title_series",
+        "title_number",
+        "title_sound",
         "person_key",
+        "last_name",
         "genre",
         "platform",
         "content_type",
     ):
         builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic")
-    for name in ("title", "genres", "keywords", "overview"):
+    for name in ("title", "genres", "overview"):
         builder.add_text_field(name, tokenizer_name=STEMMED, index_option="freq")
+    builder.add_text_field("keywords", tokenizer_name=PLAIN, index_option="freq")
     builder.add_text_field("people", tokenizer_name=PLAIN, index_option="basic")
     builder.add_text_field("year", tokenizer_name=WHOLE, index_option="basic")
     builder.add_text_field("title_grams", tokenizer_name=GRAMS, index_option="freq")
@@ -74,6 +86,11 @@ def genre_words(genre: str) -> str:
     return f"{fold(genre.replace('_', ' '))} {GENRE_WORDS.get(genre, '')}"
 
 
+def keyword_words(keyword: str) -> list[str]:
+    """The words a keyword is found by, in order."""
+    return [singular(word) for word in fold(keyword).split()]
+
+
 def document_of(content: IndexedContent) -> tantivy.Document:
     """The document of a content."""
     document = tantivy.Document()
@@ -84,17 +101,21 @@ def document_of(content: IndexedContent) -> tantivy.Document:
     _add_titles(document, content)
     for name in dict.fromkeys(fold(person.name) for person in content.people):
         document.add_text("people", name)
-        document.add_text("person_key", name.replace(" ", ""))
+        for key in name_keys(name):
+            document.add_text("person_key", key)
+        for key in last_names(name):
+            document.add_text("last_name", key)
     for genre in content.genres:
         document.add_text("genre", genre)
         document.add_text("genres", genre_words(genre))
     for platform in content.platforms:
         document.add_text("platform", platform)
     document.add_text("content_type", content.content_type)
-    document.add_text("keywords", " ".join(fold(keyword) for keyword in content.keywords))
+    document.add_text("keywords", " ".join(" ".join(keyword_words(keyword)) for keyword in content.keywords))
     document.add_text("overview", fold(content.overview or ""))
     if content.release_year is not None:
         document.add_text("year", str(content.release_year))
+        document.add_text("year", f"{content.release_year // 10}0s")
         document.add_integer("release_year", content.release_year)
     document.add_float("prior", prior_of(content))
     document.add_bytes("card", content.to_bytes())
@@ -103,11 +124,14 @@ def document_of(content: IndexedContent) -> tantivy.Document:
 
 def _add_titles(document: tantivy.Document, content: IndexedContent) -> None:
     for key in dict.fromkeys(fold(title) for title in content.titles):
-        document.add_text("title", key)
+        document.add_text("title", with_digits(key))
         document.add_text("title_key", key)
         document.add_text("title_loose", loose(key))
+        document.add_text("title_sound", sound(key))
     for key in dict.fromkeys(key for title in content.titles for key in series_keys(title)):
         document.add_text("title_series", key)
+    for key in dict.fromkeys(key for title in content.titles for key in sequel_keys(title)):
+        document.add_text("title_number", key)
     # Only the title people know: many translations would make each of them look like a poor match.
     document.add_text("title_grams", padded(fold(content.title)))
 

@@ -105,7 +105,7 @@ def _checked(value: Any, line: int | None, raw: str = "") -> Parsed:
     try:
         return Parsed(require_object(value), line, START)
     except UnreadableError as error:
-        return Parsed(None, line, START, problem=str(error), raw=raw or repr(value)[:1000])
+        return Parsed(None, line, START, problem=str(error), raw=raw or value)
 
 
 class _Elements:

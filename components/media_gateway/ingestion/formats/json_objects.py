@@ -1,7 +1,8 @@
 """JSON read strictly: no key twice, no NaN, whatever the nesting; shared by the JSON formats and message sources."""
 
 import json
-from typing import Any, NoReturn
+import math
+from typing import Any, NoReturn, Self
 
 from media_gateway.ingestion.formats.lines import decode_problem
 from media_gateway.ingestion.formats.parsed import UnreadableError
@@ -20,7 +21,29 @@ def _constant(name: str) -> NoReturn:
     raise UnreadableError(f"{name} is not JSON")
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+class LargeNumber(float):
+    """A number beyond the range of floats (``1e400``): infinite to arithmetic, to people what the source wrote."""
+
+    def __new__(cls, text: str) -> Self:
+        """A number from its digits."""
+        made = super().__new__(cls, text)
+        made._text = text
+        return made
+
+    _text: str
+
+    def __str__(self) -> str:
+        return self._text
+
+    __repr__ = __str__
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else LargeNumber(text)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
 
 
 def parse_value(data: bytes) -> Any:

@@ -55,7 +55,7 @@ def _rows(batch: Any, before: int) -> Iterator[Parsed]:
                 raise row
             yield Parsed(plain_record(row), number, (number, 0))
         except UnreadableError as error:
-            yield Parsed(None, number, (number, 0), problem=str(error), raw=repr(row)[:1000])
+            yield Parsed(None, number, (number, 0), problem=str(error), raw=row)
 
 
 def _single(batch: Any) -> dict[str, Any] | UnreadableError:

@@ -1,5 +1,7 @@
 """Values of databases and columnar files as JSON-like values, so that every record can be kept as it came."""
 
+import json
+import math
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,6 +41,33 @@ def plain_value(value: Any) -> Any:
             return _text(bytes(value))
         case _:
             return _scalar(value)
+
+
+def json_text(value: object) -> str:
+    """What a source gave as JSON text, for people: what JSON has no form for stands as a text.
+
+    Never fails: of what is nested too deeply only that is said.
+    """
+    try:
+        return json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"))
+    except (RecursionError, ValueError):
+        return "(nested too deeply, or too long a number, to be shown)"
+
+
+def _shown(value: object) -> object:
+    match value:
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case None | bool() | int() | str():
+            return value
+        case dict():
+            return {str(key): _shown(item) for key, item in value.items()}
+        case list() | tuple() | set():
+            return [_shown(item) for item in value]
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).decode("utf-8", errors="replace")
+        case _:
+            return str(value)
 
 
 def _scalar(value: object) -> str | float:

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import structlog
 
-from media_gateway.core.domain.specs import IngestionJob, parse_manifest
-from media_gateway.core.errors import ConflictError, FieldError, InvalidInputError, MediaGatewayError
+from media_gateway.core.domain.specs import parse_manifest
+from media_gateway.core.errors import ConflictError, MediaGatewayError
 from media_gateway.ingestion.runs import Run, StoredDeadLetter
 from media_gateway.ingestion.services.runs import Runner
 
@@ -33,15 +32,12 @@ class JobService:
     Parameters
     ----------
     runner
-        Opens them.
-    file_dir
-        Folder that File sources may read; None refuses them.
+        Opens them; its policy says which files they may read.
     """
 
-    def __init__(self, runner: Runner, file_dir: Path | None) -> None:
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._store = runner.store
-        self._file_dir = file_dir
         self.given = asyncio.Event()
         """Set when a job was given."""
 
@@ -55,9 +51,7 @@ class JobService:
         NotConfiguredError
             A secret or an optional package is missing.
         """
-        job = parse_manifest(dict(manifest))
-        self._check_files(job)
-        run = await self._runner.open(job, origin=ORIGIN)
+        run = await self._runner.open(parse_manifest(dict(manifest)), origin=ORIGIN)
         self.given.set()
         return run
 
@@ -81,21 +75,6 @@ class JobService:
     async def sources(self) -> list[Run]:
         """The newest job of each source."""
         return await self._store.newest_by_source()
-
-    def _check_files(self, job: IngestionJob) -> None:
-        if job.spec.source.file is None:
-            return
-        if self._file_dir is None:
-            message = "File sources are refused here; set MEDIA_GATEWAY_INGESTION_FILE_DIR to allow a folder"
-        else:
-            root = self._file_dir.expanduser().resolve()
-            # Wildcards stand in the last part of a pattern at most where it matters: what is before them is resolved.
-            path = (root / job.spec.source.file.path).resolve()
-            if path.is_relative_to(root):
-                return
-            message = f"must be inside of {root}"
-        problem = FieldError("spec.source.file.path", message)
-        raise InvalidInputError(f"{problem.field}: {problem.message}", errors=[problem])
 
 
 class JobWorker:

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-import orjson
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,6 +25,7 @@ from media_gateway.core.domain.content import SourceRecord
 from media_gateway.core.domain.specs import IngestionJobSpec
 from media_gateway.core.errors import DeadlineExceededError, MediaGatewayError
 from media_gateway.core.retry import RetryPolicy, retry_with_backoff
+from media_gateway.ingestion.formats.plain_values import json_text
 from media_gateway.ingestion.mapping import Mapper, RecordRejectedError
 from media_gateway.ingestion.runs import (
     Counts,
@@ -55,6 +55,9 @@ PATIENT = RetryPolicy(max_retries=1_000_000, base_delay_ms=200, max_delay_ms=5_0
 TRY_TIMEOUT_S = 120.0
 """Longest one try at a batch may take. Statements have limits of their own; this one is for a server that vanished without
 closing its connections."""
+
+REASONS_TOLD = 3
+"""First reasons of rejections that the message of a failed run repeats."""
 
 YIELD_EVERY = 50
 """Records mapped before other tasks of the process get their turn: a few milliseconds."""
@@ -145,6 +148,7 @@ class Attempt:
         self._read = parts.run.counts.read
         self._failed = parts.run.counts.failed
         self._next = parts.run.recorded
+        self._reasons: list[str] = []
 
     async def read_all(self) -> bool:
         """Work until the source is at its end; False if it was stopped before.
@@ -174,7 +178,8 @@ class Attempt:
             percent = self._parts.spec.error_policy.max_error_percent
             raise RunFailedError(
                 "ErrorBudgetExceeded",
-                f"{self._failed} of {self._read} records were rejected, more than {percent} %; see the dead letters",
+                f"{self._failed} of {self._read} records were rejected, more than {percent} %; see the dead letters"
+                + "".join(f"\n  {reason}" for reason in self._reasons),
             )
         return not self._parts.stop.is_set()
 
@@ -253,15 +258,8 @@ class Attempt:
         batch.checkpoint = item.checkpoint
         self._read += 1
         if isinstance(item, BadItem):
-            letter = DeadLetter(
-                line=item.line,
-                position=item.checkpoint,
-                source_id=None,
-                field=storable(item.field or ""),
-                reason=storable(item.reason),
-                excerpt=storable(item.excerpt),
-            )
-            self._reject(batch, place, letter)
+            source_id = self._parts.mapper.source_id(item.payload) if item.payload is not None else None
+            self._reject(batch, place, _letter(item, source_id, item.field or "", item.reason))
             return
         batch.cursor = later(batch.cursor, item.cursor)
         try:
@@ -307,6 +305,9 @@ class Attempt:
         assert outcome is not None
         # Counted once the batch is committed, so that a repeated try does not count its rejected records twice.
         self._failed += outcome.counts.failed - len(batch.letters)
+        for letter in outcome.dead_letters:
+            if len(self._reasons) < REASONS_TOLD and letter.told not in self._reasons:
+                self._reasons.append(letter.told)
         await self._patiently(partial(self._parts.recorder.committed, outcome))
 
     async def _write_once(self, batch: Batch) -> None:
@@ -380,16 +381,12 @@ async def _within(seconds: float, call: Callable[[], Awaitable[None]]) -> None:
         raise DeadlineExceededError(f"no answer within {seconds:g} s") from error
 
 
-def _letter(item: RawRecord, source_id: str | None, name: str, reason: str) -> DeadLetter:
-    try:
-        text = orjson.dumps(item.payload, default=str).decode()
-    except (TypeError, ValueError, RecursionError):
-        text = repr(item.payload)
+def _letter(item: SourceItem, source_id: str | None, name: str, reason: str) -> DeadLetter:
     return DeadLetter(
         line=item.line,
         position=item.checkpoint,
         source_id=storable(source_id) if source_id is not None else None,
         field=storable(name),
         reason=storable(reason),
-        excerpt=storable(text),
+        excerpt=storable(item.excerpt if isinstance(item, BadItem) else json_text(item.payload)),
     )

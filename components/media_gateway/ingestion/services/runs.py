@@ -6,7 +6,7 @@ The command line, the service's background worker and ``media-gateway up`` go th
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -47,7 +47,7 @@ from media_gateway.ingestion.services.pipeline import (
     RecordWriter,
 )
 from media_gateway.ingestion.services.recorder import Recorder
-from media_gateway.ingestion.sources import Secrets, Source, open_source
+from media_gateway.ingestion.sources import FileRoot, Secrets, Source, open_source
 from media_gateway.ingestion.store_runs import RunStore
 from media_gateway.ingestion.store_vectors import VECTORS
 
@@ -59,6 +59,9 @@ READER_GRACE_S = 0.5
 
 CANCELLED_GRACE_S = 2.0
 """How long a cancelled run tries to give its lease back."""
+
+OPERATOR_ORIGINS = frozenset({"cli", "up"})
+"""Origins of jobs whose author has the process's rights anyway; the files of all others are confined."""
 
 STOPPED = "stopped; run the job again to continue"
 
@@ -84,6 +87,8 @@ class RunPolicy:
 
     lease: timedelta = timedelta(seconds=15)
     patience_s: float = 600.0
+    file_root: FileRoot = field(default_factory=FileRoot)
+    """What the files of jobs from the API must lie in; by default nothing may be read."""
     cache_path: Path | None = None
 
 
@@ -137,7 +142,7 @@ class Runner:
             A secret or an optional package is missing.
         """
         check_job(job)
-        self._source(job)
+        self._source(job, origin)
         Mapper(job.spec)
         return await self.store.open(
             NewRun(
@@ -226,7 +231,7 @@ class Runner:
     async def _work(self, run: Run, lease: "_Lease", on_progress: OnProgress | None) -> str | None:
         """Read everything and finish; `STOPPED` if the attempt was stopped before."""
         job = parse_manifest(run.manifest)
-        source = self._source(job)
+        source = self._source(job, run.origin)
         meter = Meter(source)
         recorder = Recorder(self.store, run, lease.owner, job.spec.error_policy.dead_letter_topic)
         parts = AttemptParts(
@@ -307,12 +312,13 @@ class Runner:
         deadline = Deadline.after(round(self._policy.patience_s * 1000))
         return await retry_with_backoff(call, PATIENT, deadline=deadline)
 
-    def _source(self, job: IngestionJob) -> Source:
+    def _source(self, job: IngestionJob, origin: str) -> Source:
         return open_source(
             job.spec.source,
             secrets=self._secrets,
             cursor_field=job.spec.cursor_field,
             cache_path=self._policy.cache_path,
+            file_root=None if origin in OPERATOR_ORIGINS else self._policy.file_root,
         )
 
 

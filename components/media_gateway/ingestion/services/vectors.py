@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from uuid import UUID
 
-import structlog
 from prometheus_client import Counter
 
 from media_gateway.core.adapters.postgres import Database
@@ -28,26 +27,30 @@ MAX_KEYWORDS = 12
 RELAY_POLICY = RelayPolicy(batch_size=UPSERT_LIMIT, handler_timeout_ms=120_000)
 """One upsert a turn; a hundred documents take about a second to embed, far more on a machine that is busy."""
 
-_log = structlog.get_logger(__name__)
 _points = Counter("mgw_vector_points_total", "Vectors brought up to date", ["outcome"])
 
 
 def embedding_text(document: Document) -> str:
-    """The text that a content's embedding is made of: title, year, genres, people, overview, keywords."""
+    """The text that a content's embedding is made of: title, year, genres, people, overview, keywords.
+
+    People and keywords that the overview names are not said twice: tokens cost time and crowd out others.
+    """
+    overview = document.overview or ""
     year = f" ({document.release_year})" if document.release_year else ""
     parts = [f"{document.title}{year}"]
     if document.original_title and document.original_title != document.title:
         parts.append(document.original_title)
-    kind = " ".join([*document.genres, document.content_type]).replace("_", " ")
-    parts.append(kind)
-    if document.directors:
-        parts.append("Directed by " + ", ".join(document.directors[:MAX_DIRECTORS]))
-    if document.actors:
-        parts.append("With " + ", ".join(document.actors[:MAX_ACTORS]))
-    if document.overview:
-        parts.append(document.overview.rstrip("."))
-    if document.keywords:
-        parts.append(", ".join(document.keywords[:MAX_KEYWORDS]))
+    parts.append(" ".join([*document.genres, document.content_type]).replace("_", " "))
+    for lead, names, most in (
+        ("Directed by ", document.directors, MAX_DIRECTORS),
+        ("With ", document.actors, MAX_ACTORS),
+        ("", document.keywords, MAX_KEYWORDS),
+    ):
+        unsaid = [name for name in names[:most] if name not in overview]
+        if unsaid:
+            parts.append(lead + ", ".join(unsaid))
+    if overview:
+        parts.append(overview.rstrip("."))
     return ". ".join(parts) + "."
 
 

@@ -32,6 +32,7 @@ from media_gateway.core.errors import (
     UnavailableError,
 )
 from media_gateway.core.retry import retry_with_backoff
+from media_gateway.ingestion.formats.plain_values import json_text
 from media_gateway.ingestion.mapping import Mapper, RecordRejectedError
 from media_gateway.ingestion.runs import Counts, DeadLetter, NewRun, storable
 from media_gateway.ingestion.services.catalogue import RunContext, WriteReport
@@ -267,11 +268,14 @@ class WebhookWorker:
                 records.append(mapper.map(payload))
                 mapped.append(payload)
             except RecordRejectedError as error:
-                letters.append(_letter(part_id, payload, error.field, error.reason))
+                letters.append(
+                    _letter(part_id, payload, mapper.source_id(payload), error.field, error.reason)
+                )
 
         async def also(connection: AsyncConnection, report: WriteReport) -> None:
             refused = [
-                _letter(part_id, mapped[index], name, reason) for index, name, reason in report.rejected
+                _letter(part_id, mapped[index], records[index].source_id, name, reason)
+                for index, name, reason in report.rejected
             ]
             counts = Counts(
                 read=len(payloads),
@@ -316,12 +320,14 @@ def _endless_run(platform: str) -> NewRun:
     )
 
 
-def _letter(part_id: UUID, payload: dict[str, Any], name: str, reason: str) -> DeadLetter:
+def _letter(
+    part_id: UUID, payload: dict[str, Any], source_id: str | None, name: str, reason: str
+) -> DeadLetter:
     return DeadLetter(
         line=None,
         position=str(part_id),
-        source_id=None,
+        source_id=storable(source_id) if source_id is not None else None,
         field=storable(name),
         reason=storable(reason),
-        excerpt=storable(orjson.dumps(payload).decode()),
+        excerpt=storable(json_text(payload)),
     )

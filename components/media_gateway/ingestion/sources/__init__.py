@@ -5,10 +5,11 @@ from pathlib import Path
 from media_gateway.core.domain.specs import SourceSpec
 from media_gateway.core.errors import NotConfiguredError
 from media_gateway.ingestion.sources.cursors import later
+from media_gateway.ingestion.sources.file_root import FileRoot
 from media_gateway.ingestion.sources.items import BadItem, RawRecord, Source, SourceItem
 from media_gateway.ingestion.sources.secret_values import Secrets
 
-__all__ = ["BadItem", "RawRecord", "Secrets", "Source", "SourceItem", "later", "open_source"]
+__all__ = ["BadItem", "FileRoot", "RawRecord", "Secrets", "Source", "SourceItem", "later", "open_source"]
 
 
 def open_source(
@@ -17,6 +18,7 @@ def open_source(
     secrets: Secrets,
     cursor_field: str | None = None,
     cache_path: Path | None = None,
+    file_root: FileRoot | None = None,
 ) -> Source:
     """The source that a manifest describes. Opens nothing yet.
 
@@ -30,14 +32,19 @@ def open_source(
         ``job.spec.cursor_field`` of an Incremental run, else None.
     cache_path
         Folder to keep downloaded demo data in; by default ``cache`` in the default state folder.
+    file_root
+        Folder that files must lie in and are relative to, for jobs from others; None for an operator's own job, which
+        may read whatever the process may, relative to its working folder.
 
     Raises
     ------
+    InvalidInputError
+        The manifest names a file outside of ``file_root``, or something that can't be; the field is named.
     NotConfiguredError
         A secret is missing, or an optional package; the message names it.
     """
     try:
-        return _open(spec, secrets, cursor_field, cache_path)
+        return _open(spec, secrets, cursor_field, cache_path, file_root)
     except ImportError as error:
         extra = {"S3": "s3", "Kafka": "kafka"}.get(spec.type, "parquet")
         raise NotConfiguredError(
@@ -45,12 +52,18 @@ def open_source(
         ) from error
 
 
-def _open(spec: SourceSpec, secrets: Secrets, cursor_field: str | None, cache_path: Path | None) -> Source:
+def _open(
+    spec: SourceSpec,
+    secrets: Secrets,
+    cursor_field: str | None,
+    cache_path: Path | None,
+    file_root: FileRoot | None,
+) -> Source:
     match spec.type:
         case "File":
             from media_gateway.ingestion.sources.file import FilesSource
 
-            return FilesSource(spec, cursor_field)
+            return FilesSource(spec, cursor_field, file_root)
         case "HTTP":
             from media_gateway.ingestion.sources.http_api import HttpApiSource
 
@@ -66,7 +79,7 @@ def _open(spec: SourceSpec, secrets: Secrets, cursor_field: str | None, cache_pa
         case "Database":
             from media_gateway.ingestion.sources.database import RowsSource
 
-            return RowsSource(spec, secrets, cursor_field)
+            return RowsSource(spec, secrets, cursor_field, file_root)
         case "Demo":
             from media_gateway.ingestion.sources.demo import DemoFilms
 

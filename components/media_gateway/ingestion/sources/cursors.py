@@ -12,6 +12,9 @@ import orjson
 
 Key = tuple[int, Decimal | datetime | str]
 
+KINDS = ("a number", "a time", "a text")
+"""What the first part of a key stands for."""
+
 
 def cursor_text(value: Any) -> str | None:
     """A field's value as cursor, or None if it can't be one."""

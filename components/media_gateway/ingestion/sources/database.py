@@ -1,14 +1,15 @@
 """Rows of an SQL database, streamed from one ordered query; reading continues behind the last row's place in the order.
 
 A Full run is ordered by the key column. An Incremental run is ordered by cursor field and key, so that a row that is
-changed while the run is interrupted comes again later and is not missed; rows without a cursor come first, in the first
-run only. PostgreSQL is read through asyncpg, everything else through its synchronous SQLAlchemy driver in a thread.
+changed while the run is interrupted comes again later and is not missed; rows without a cursor come first, to be refused.
+PostgreSQL is read through asyncpg, everything else through its synchronous SQLAlchemy driver in a thread.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,15 +17,20 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from media_gateway.core.adapters.postgres import for_asyncpg
 from media_gateway.core.domain.specs import DatabaseSource, SourceSpec
-from media_gateway.core.errors import InvalidInputError, NotConfiguredError, UnavailableError
+from media_gateway.core.errors import FieldError, InvalidInputError, NotConfiguredError, UnavailableError
 from media_gateway.ingestion.formats import Parsed, UnreadableError
 from media_gateway.ingestion.formats.plain_values import plain_record, plain_value
+from media_gateway.ingestion.sources.file_root import FileRoot
 from media_gateway.ingestion.sources.items import BadItem, SourceItem, excerpt
 from media_gateway.ingestion.sources.reading import Admission, in_thread, read_checkpoint, write_checkpoint
 from media_gateway.ingestion.sources.secret_values import Secrets
+from media_gateway.ingestion.sources.sqlite_file import SqliteFile
 
 POSTGRES = frozenset({"postgresql", "postgres"})
+SERVERS = POSTGRES | {"mysql", "mariadb", "mssql", "oracle"}
+"""Databases that are no files; only these, and SQLite files of the allowed folder, are open to jobs from others."""
 
 Row = Mapping[str, Any]
 Parameters = dict[str, Any]
@@ -33,7 +39,9 @@ Parameters = dict[str, Any]
 class RowsSource:
     """Reads the rows of a table or query."""
 
-    def __init__(self, spec: SourceSpec, secrets: Secrets, cursor_field: str | None) -> None:
+    def __init__(
+        self, spec: SourceSpec, secrets: Secrets, cursor_field: str | None, root: FileRoot | None = None
+    ) -> None:
         assert spec.database is not None
         self._database: DatabaseSource = spec.database
         ref = spec.database.dsn_secret_ref
@@ -43,6 +51,7 @@ class RowsSource:
         except ArgumentError:
             # The text may be the secret; it is not repeated.
             raise NotConfiguredError("spec.source.database: the address is no SQLAlchemy URL") from None
+        self._file = _file_of(self._url, "url" if ref is None else "dsnSecretRef", root)
         self._cursor_field = cursor_field
         self._read = 0
 
@@ -93,7 +102,7 @@ class RowsSource:
             payload = plain_record(dict(row))
         except UnreadableError as error:
             return BadItem(
-                f"row with key {place['key']}: {error}", None, None, excerpt(repr(dict(row))), checkpoint
+                f"row with key {place['key']}: {error}", None, None, excerpt(dict(row)), checkpoint
             )
         return admission.item(Parsed(payload, None, (0, 0)), checkpoint)
 
@@ -152,24 +161,37 @@ class RowsSource:
     def _async_engine(self) -> AsyncEngine:
         timeout = self._database.timeout_seconds
         return create_async_engine(
-            self._url.set(drivername="postgresql+asyncpg"),
+            for_asyncpg(self._url),
             poolclass=sa.NullPool,
             connect_args={"timeout": min(timeout, 60), "command_timeout": timeout},
         )
 
+    def _engine(self) -> sa.Engine:
+        if self._file is None:
+            return sa.create_engine(self._url, poolclass=sa.NullPool)
+        connect = partial(self._file.connect, self._database.timeout_seconds)
+        return sa.create_engine("sqlite://", poolclass=sa.NullPool, creator=connect)
+
     def _blocking(self, text: sa.TextClause) -> Iterator[Row]:
         with _told():
-            arguments: dict[str, Any] = {}
-            if self._url.get_backend_name() == "sqlite":
-                # Opened in one thread, read in others, by one at a time.
-                arguments = {"check_same_thread": False, "timeout": self._database.timeout_seconds}
-            engine = sa.create_engine(self._url, poolclass=sa.NullPool, connect_args=arguments)
+            engine = self._engine()
             options = {"yield_per": self._database.fetch_size}
             with (
                 engine.connect() as connection,
                 connection.execute(text, execution_options=options) as result,
             ):
                 yield from map(dict, result.mappings())
+
+
+def _file_of(url: sa.URL, name: str, root: FileRoot | None) -> SqliteFile | None:
+    """The file behind an address of SQLite; None for a server's."""
+    field = f"spec.source.database.{name}"
+    if url.get_backend_name() == "sqlite":
+        return SqliteFile(url, field, root)
+    if root is not None and url.get_backend_name() not in SERVERS:
+        message = f"must be the address of a server ({', '.join(sorted(SERVERS))}) or of a SQLite file"
+        raise InvalidInputError(f"{field}: {message}", errors=[FieldError(field, message)])
+    return None
 
 
 Question = tuple[str, Parameters, list[str]]
@@ -189,8 +211,9 @@ def _by_key(
 def _without_cursor(
     names: tuple[str, str], place: Row | None, cursor: str | None, kinds: tuple[type, type]
 ) -> Question | None:
+    del cursor
     _, column = names
-    if cursor is not None or (place is not None and place.get("cursor") is not None):
+    if place is not None and place.get("cursor") is not None:
         return None
     where, parameters, order = _by_key(names, place, None, kinds)
     return f"{column} IS NULL AND {where}", parameters, order

@@ -182,14 +182,15 @@ def _cast(film: Mapping[str, Any]) -> str:
         return ""
     if "Documentary" in words(film["genre"]):
         return f"{_listed(people[:4])} {'appear' if len(people) > 1 else 'appears'} in it."
-    if len(people) < 3:
-        return f"It stars {_listed(people)}."
-    first, more = _listed(people[:3]), people[3:5]
+    # The data don't say who plays the lead; the names stand in the order of `demo_facts.stars_first`.
+    some = _listed(people[:5])
+    if len(people) == 1:
+        return f"The cast includes {some}."
     phrases = (
-        f"It stars {first}" + (f", with {_listed(more)}" if more else "") + ".",
-        f"{first} play the leading parts" + (f", alongside {_listed(more)}" if more else "") + ".",
-        f"The cast is led by {first}" + (f" and includes {_listed(more)}" if more else "") + ".",
-        f"Its stars are {first}" + (f"; {_listed(more)} also appear" if len(more) > 1 else "") + ".",
+        f"The cast includes {some}.",
+        f"{some} are in the cast.",
+        f"Among the cast are {some}.",
+        f"It has {some} in its cast.",
     )
     return _choice(film, 2, phrases)
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 from media_gateway.core.domain.specs import SourceSpec
 from media_gateway.core.errors import InvalidInputError, UnavailableError
 from media_gateway.ingestion.formats import START, Parsed, open_format
+from media_gateway.ingestion.sources.file_root import FileRoot
 from media_gateway.ingestion.sources.items import SourceItem
 from media_gateway.ingestion.sources.reading import (
     Admission,
@@ -26,19 +27,29 @@ from media_gateway.ingestion.sources.reading import (
 PVC_MOUNT = Path("/var/lib/media-gateway/files")
 """Where the operator mounts the volume claim that a job names."""
 
+FIELD = "spec.source.file.path"
+
 _UNPACK: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 class FilesSource:
     """Reads files.
 
-    A file's checkpoint is only good for the file as it was: one that has changed since is read anew.
+    A file's checkpoint is only good for the file as it was: one that has changed since is read anew. With a root every
+    file that is found, by whatever pattern, is checked against it each time it is opened.
     """
 
-    def __init__(self, spec: SourceSpec, cursor_field: str | None) -> None:
+    def __init__(self, spec: SourceSpec, cursor_field: str | None, root: FileRoot | None = None) -> None:
         assert spec.file is not None
         path = spec.file.path
         self._path = str(PVC_MOUNT / path) if spec.file.pvc and PVC_MOUNT.is_dir() else path
+        self._pattern = self._path
+        self._root = root
+        if root is not None:
+            root.real(self._path, FIELD)
+            folder = root.folder(FIELD)
+            self._pattern = str(Path(glob.escape(str(folder)), self._path))
+            self._path = str(folder / self._path)
         self._reader = open_format(spec)
         self._rows = spec.format == "Parquet"
         self._cursor_field = cursor_field
@@ -63,7 +74,7 @@ class FilesSource:
             if place is not None and str(path) < place["file"]:
                 self._done += await asyncio.to_thread(self._units, path)
                 continue
-            state = await asyncio.to_thread(_state, path)
+            state = await asyncio.to_thread(self._state, path)
             same = place is not None and place["file"] == str(path) and place["state"] == state
             position = tuple(place["at"]) if place is not None and same else START
             async with in_thread(partial(self._parse, path, position)) as batches:
@@ -84,23 +95,35 @@ class FilesSource:
         elif path.exists():
             found = [path]
         else:
-            found = [Path(name) for name in glob.glob(self._path, recursive=True)]  # noqa: PTH207 - the pattern may be absolute, which Path.glob refuses
+            found = [Path(name) for name in glob.glob(self._pattern, recursive=True)]  # noqa: PTH207 - the pattern may be absolute, which Path.glob refuses
         files = sorted((file for file in found if file.is_file()), key=str)
         if not files:
-            raise InvalidInputError(f"spec.source.file.path: no file is there: {self._path}")
+            raise InvalidInputError(f"{FIELD}: no file is there: {self._path}")
         return files
 
     def _units(self, path: Path) -> int:
         if not self._rows:
             with _told(path):
-                return path.stat().st_size
+                return self._real(path).stat().st_size
         from media_gateway.ingestion.formats.parquet import count_rows
 
-        with _told(path), path.open("rb") as file:
+        with _told(path), self._open(path) as file:
             return count_rows(file)
 
+    def _state(self, path: Path) -> str:
+        """Changes whenever the file does."""
+        with _told(path):
+            status = self._real(path).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+    def _real(self, path: Path) -> Path:
+        return path if self._root is None else self._root.real(path, FIELD)
+
+    def _open(self, path: Path) -> BinaryIO:
+        return path.open("rb") if self._root is None else self._root.open(path, FIELD)
+
     def _parse(self, path: Path, position: tuple[int, int]) -> Iterator[Parsed]:
-        with _told(path), path.open("rb") as file:
+        with _told(path), self._open(path) as file:
             for parsed in read_guarded(self._reader, unpacked(file, path.suffix), position):
                 self._at = max(parsed.position[0], self._at) if self._rows else file.tell()
                 yield parsed
@@ -117,13 +140,6 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise InvalidInputError(f"spec.source.file.path: no right to read {path}") from error
+        raise InvalidInputError(f"{FIELD}: no right to read {path}") from error
     except OSError as error:
         raise UnavailableError(f"{path} can't be read: {error.strerror or error}") from error
-
-
-def _state(path: Path) -> str:
-    """Changes whenever the file does."""
-    with _told(path):
-        status = path.stat()
-    return f"{status.st_size}-{status.st_mtime_ns}"

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote
 
@@ -97,6 +98,7 @@ class HttpApiSource:
         number = 1 if place is None else place["page"]
         position: Position = START if place is None else tuple(place["at"])
         self._read = 0 if place is None else place["read"]
+        repeats = _Repeats(self._http.pagination)
         async with self._client() as client:
             while True:
                 page = await self._get(client, url)
@@ -107,6 +109,7 @@ class HttpApiSource:
                         empty = False
                         readable = readable or parsed.payload is not None
                         self._read += 1
+                        repeats.see(parsed)
                         whole = await self._detail(client, parsed)
                         here = write_checkpoint(
                             url=str(url), page=number, at=parsed.position, read=self._read
@@ -114,6 +117,7 @@ class HttpApiSource:
                         item = admission.item(whole, here)
                         if item is not None:
                             yield item
+                repeats.end_page(number, whole=position == START)
                 # A page that was left in its middle is not empty, even if its rest is.
                 following = self._next(page, url, number, empty=empty and position == START)
                 if following is None or number >= self._http.pagination.max_pages:
@@ -308,6 +312,30 @@ class _Rate:
         self._next = at + self._interval_s
         if at > now:
             await asyncio.sleep(at - now)
+
+
+class _Repeats:
+    """Notices a page of numbered pages that is the one before: the server ignores the number, and there is no end."""
+
+    def __init__(self, paging: Pagination) -> None:
+        self._parameter = paging.parameter if paging.type == "Page" else None
+        self._before: bytes | None = None
+        self._now = blake2b()
+        self._any = False
+
+    def see(self, parsed: Parsed) -> None:
+        if self._parameter is not None and parsed.payload is not None:
+            self._any = True
+            self._now.update(repr(parsed.payload).encode("utf-8", "surrogatepass"))
+
+    def end_page(self, number: int, *, whole: bool) -> None:
+        found = self._now.digest() if self._any and whole else None
+        if found is not None and found == self._before:
+            raise UpstreamError(
+                f"page {number} is the same as the one before; the source seems to ignore "
+                f"spec.source.http.pagination.parameter {self._parameter!r}"
+            )
+        self._before, self._now, self._any = found, blake2b(), False
 
 
 @dataclass(slots=True)

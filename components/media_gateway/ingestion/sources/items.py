@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from media_gateway.ingestion.formats.plain_values import json_text
+
 EXCERPT_LENGTH = 200
 """Characters of a bad item that are kept for the dead letters."""
 
@@ -25,7 +27,7 @@ class RawRecord:
     checkpoint : str
         Opaque; reading with it continues right after this item.
     cursor : str | None
-        Value of the job's cursor field, as text; None in a Full run or if the record lacks it. The run keeps the
+        Value of the job's cursor field, as text; None in a Full run. The run keeps the
         greatest by `cursors.later` and stores it as the job's cursor when the whole run is done, not before: a source
         need not give its records in cursor order.
     """
@@ -52,6 +54,8 @@ class BadItem:
         The beginning of what was read, printable, at most `EXCERPT_LENGTH` characters.
     checkpoint : str
         As for a record.
+    payload : dict | None
+        The record, if it could be read as one and is refused for what stands in it.
     """
 
     reason: str
@@ -59,6 +63,7 @@ class BadItem:
     line: int | None
     excerpt: str
     checkpoint: str
+    payload: dict[str, Any] | None = None
 
 
 SourceItem = RawRecord | BadItem
@@ -82,8 +87,8 @@ class Source(Protocol):
         checkpoint
             Of the last item that was dealt with, to continue after it; None for the beginning.
         cursor
-            In an Incremental run, the job's stored cursor: only records whose cursor field is greater are given (and
-            those that lack the field, since nothing can be said about them).
+            In an Incremental run, the job's stored cursor: only records whose cursor field is greater are given. One that
+            lacks the field, or can't be compared by it, is a bad item: nothing can be said about it.
 
         Returns
         -------
@@ -100,11 +105,11 @@ class Source(Protocol):
 
 
 def excerpt(data: object) -> str:
-    """The beginning of something unreadable, safe to print and to store."""
+    """The beginning of something unreadable, as the source wrote it or as JSON, safe to print and to store."""
     if isinstance(data, bytes | bytearray | memoryview):
         text = bytes(data[: EXCERPT_LENGTH * 4]).decode("utf-8", errors="replace")
     else:
-        text = str(data)[: EXCERPT_LENGTH * 4]
+        text = data if isinstance(data, str) else json_text(data)
     return "".join(c if c.isprintable() else "\ufffd" for c in text[:EXCERPT_LENGTH])
 
 

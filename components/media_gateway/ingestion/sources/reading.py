@@ -16,7 +16,7 @@ import orjson
 
 from media_gateway.core.errors import InvalidInputError
 from media_gateway.ingestion.formats import END, FormatReader, Parsed, Position
-from media_gateway.ingestion.sources.cursors import Key, cursor_key, cursor_text
+from media_gateway.ingestion.sources.cursors import KINDS, Key, cursor_key, cursor_text
 from media_gateway.ingestion.sources.items import BadItem, RawRecord, SourceItem, at_path, excerpt
 
 T = TypeVar("T")
@@ -50,6 +50,9 @@ def read_checkpoint(text: str | None, *names: str) -> dict[str, Any] | None:
 class Admission:
     """Decides by the cursor which records are new, and makes items.
 
+    A record whose cursor is missing, or of another kind than those before it, is refused: taken, it would come again with
+    every run, or as the greatest of all keep every later record out.
+
     Parameters
     ----------
     cursor_field
@@ -59,8 +62,10 @@ class Admission:
     """
 
     def __init__(self, cursor_field: str | None, after: str | None) -> None:
+        self._field = cursor_field
         self._path = tuple(cursor_field.split(".")) if cursor_field else None
         self._after: Key | None = cursor_key(after) if cursor_field and after is not None else None
+        self._kind = self._after[0] if self._after is not None else None
 
     def item(self, parsed: Parsed, checkpoint: str) -> SourceItem | None:
         """The item, or None for a record that is not new."""
@@ -69,9 +74,23 @@ class Admission:
         if self._path is None:
             return RawRecord(parsed.payload, parsed.line, checkpoint)
         cursor = cursor_text(at_path(parsed.payload, self._path))
-        if cursor is not None and self._after is not None and cursor_key(cursor) <= self._after:
+        if cursor is None:
+            return self._refused(
+                parsed, checkpoint, "the cursor field is missing, or no number, time or text"
+            )
+        key = cursor_key(cursor)
+        if self._kind is None:
+            self._kind = key[0]
+        if key[0] != self._kind:
+            reason = f"{cursor[:80]!r} is {KINDS[key[0]]}, but a cursor before it is {KINDS[self._kind]}"
+            return self._refused(parsed, checkpoint, reason)
+        if self._after is not None and key <= self._after:
             return None
         return RawRecord(parsed.payload, parsed.line, checkpoint, cursor)
+
+    def _refused(self, parsed: Parsed, checkpoint: str, reason: str) -> BadItem:
+        shown = excerpt(parsed.payload)
+        return BadItem(reason, self._field, parsed.line, shown, checkpoint, parsed.payload)
 
 
 def read_guarded(reader: FormatReader, stream: BinaryIO, position: Position) -> Iterator[Parsed]:

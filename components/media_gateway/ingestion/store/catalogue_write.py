@@ -1,8 +1,9 @@
-"""What identity resolution writes: a `Plan` as a few statements over arrays. Called by `CatalogueWriter` only.
+"""What identity resolution writes: a `Plan` in a few statements. Called by `CatalogueWriter` only.
 
 Rows of a statement are sorted by the key other writers may wait for (title hash, exact id, record), and the statements
 always come in the same order, so that writers queue instead of blocking each other. Rows that were looked up and not
-found are inserted plainly: if another writer was first, the unique violation has the whole batch looked at again.
+found come by COPY: if another writer was first, the unique violation has the whole batch looked at again. Rows that may
+exist are upserted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

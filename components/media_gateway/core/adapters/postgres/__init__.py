@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import (
+    DataError,
     DBAPIError,
     DisconnectionError,
     IntegrityError,
@@ -28,6 +29,7 @@ from media_gateway.core.errors import (
     NotConfiguredError,
     UnavailableError,
 )
+from media_gateway.core.network import why_unreachable
 
 RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock not available: the same transaction may succeed when repeated."""
@@ -74,6 +76,7 @@ class Database:
             },
         )
 
+        name_failed_connections(self._engine)
         _check_idle_connections(self._engine)
 
     @property
@@ -128,8 +131,29 @@ def driver_url(url: str) -> sa.URL:
         raise NotConfiguredError(
             f"MEDIA_GATEWAY_DATABASE_URL: unknown option {unknown[0]!r} (known: {known}); example: {EXAMPLE_URL}"
         )
-    query = {"ssl" if name == "sslmode" else name: value for name, value in parsed.query.items()}
-    return parsed.set(drivername="postgresql+asyncpg", query=query)
+    return for_asyncpg(parsed)
+
+
+def for_asyncpg(url: sa.URL) -> sa.URL:
+    """A parsed URL with asyncpg as its driver and libpq's ``sslmode`` under asyncpg's name."""
+    query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+    return url.set(drivername="postgresql+asyncpg", query=query)
+
+
+def name_failed_connections(engine: AsyncEngine) -> None:
+    """Let a connection that can't be made say which server it was for, without user and password."""
+    host = engine.url.host or engine.url.query.get("host", "localhost")
+    where = f"{host}:{engine.url.port or 5432}"
+
+    def connect(dialect: sa.Dialect, _record: Any, arguments: Any, options: Any) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except OSError as error:
+            raise UnavailableError(
+                f"the database at {where} can't be reached: {why_unreachable(error)}"
+            ) from error
+
+    sa.event.listen(engine.sync_engine, "do_connect", connect)
 
 
 def _check_idle_connections(engine: AsyncEngine) -> None:
@@ -168,7 +192,7 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         raise _translate(error) from error
     except (ConnectionError, TimeoutError, OSError) as error:
-        raise UnavailableError(f"the database can't be reached: {type(error).__name__}") from error
+        raise UnavailableError(f"the database can't be reached: {why_unreachable(error)}") from error
 
 
 def _state(error: DBAPIError) -> str:
@@ -176,8 +200,10 @@ def _state(error: DBAPIError) -> str:
 
 
 def _constraint(error: DBAPIError) -> str:
-    cause = getattr(error.orig, "__cause__", None)
-    return str(getattr(cause, "constraint_name", None) or _state(error) or "integrity")
+    # The driver's own error stands behind SQLAlchemy's, or is it, if the statement went past SQLAlchemy.
+    causes = (error.orig, getattr(error.orig, "__cause__", None))
+    names = (getattr(cause, "constraint_name", None) for cause in causes)
+    return str(next(filter(None, names), None) or _state(error) or "integrity")
 
 
 def _translate(error: DBAPIError) -> MediaGatewayError:
@@ -188,7 +214,7 @@ def _translate(error: DBAPIError) -> MediaGatewayError:
         return UnavailableError("the database asked to repeat the transaction")
     if state[:2] in UNAVAILABLE_CLASSES or error.connection_invalidated or isinstance(error, InterfaceError):
         return UnavailableError("the database connection broke")
-    if state.startswith("22"):
+    if state.startswith("22") or isinstance(error, DataError):
         return InvalidInputError("a value does not fit the database column")
     if isinstance(error, OperationalError) and not state:
         return UnavailableError("the database can't be reached")

@@ -3,6 +3,7 @@
 Code written against it runs on Redis 6.2: no FUNCTION, LMPOP, EXPIRE NX or HEXPIRE.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,17 +16,21 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError as RedisConnectionError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     TimeoutError as RedisTimeoutError,
 )
 
 from media_gateway.core.errors import DeadlineExceededError, MediaGatewayError, UnavailableError
+from media_gateway.core.network import why_unreachable
 
 PASSING_REFUSALS = frozenset(
     {"OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED"}
 )
 """Error codes of a server that is full, failing over or can't write its disk: the same command may succeed later."""
+
+_ADDRESS = re.compile(r" connecting to ([^\s@]+?)\.(?:\s|$)")
 
 
 class RedisHandle:
@@ -110,8 +115,8 @@ def translated() -> Iterator[None]:
         yield
     except RedisTimeoutError as error:
         raise DeadlineExceededError("Redis took too long") from error
-    except (RedisConnectionError, BusyLoadingError, OSError) as error:
-        raise UnavailableError("Redis can't be reached") from error
+    except (RedisConnectionError, RedisClusterException, BusyLoadingError, OSError) as error:
+        raise UnavailableError(_unreachable(error)) from error
     except ResponseError as error:
         code = str(getattr(error, "status_code", None) or str(error).split(" ", 1)[0])
         if code in PASSING_REFUSALS:
@@ -119,3 +124,12 @@ def translated() -> Iterator[None]:
         raise MediaGatewayError(f"Redis refused a command: {code}", details={"reply": code}) from error
     except RedisError as error:
         raise UnavailableError("Redis failed") from error
+
+
+def _unreachable(error: Exception) -> str:
+    # redis-py tells the address in its text alone, and has the reason as the cause.
+    found = _ADDRESS.search(str(error))
+    where = f"Redis at {found[1]}" if found else "Redis"
+    causes = (error, error.__cause__, error.__context__)
+    reason = next((why_unreachable(cause) for cause in causes if isinstance(cause, OSError)), None)
+    return f"{where} can't be reached" + (f": {reason}" if reason else "")
