@@ -29,9 +29,9 @@ pytestmark = [
 DIMENSION = 64
 SERVER_URL = os.environ.get("MEDIA_GATEWAY_TEST_QDRANT_URL")
 
-STORES = ["pgvector", "qdrant-local"]
+STORES: list[Any] = ["pgvector", "qdrant-local"]
 if SERVER_URL:
-    STORES.append("qdrant-server")
+    STORES.append(pytest.param("qdrant-server", marks=pytest.mark.backends))
 
 MakeIndex = Callable[..., VectorIndex]
 

@@ -108,6 +108,47 @@ async def test_job_can_not_read_files_outside_of_the_folder_for_them(api: Api):
         assert answer.document["errors"][0]["field"] == "spec.source.file.path"
 
 
+async def test_a_relative_path_is_one_of_the_folder_wherever_the_service_was_started(
+    api: Api, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_ndjson(elsewhere / "f.ndjson", [film(1)])
+    write_ndjson(tmp_path / "f.ndjson", [film(2), film(3)])
+    monkeypatch.chdir(elsewhere)
+
+    given = await api.call("POST", JOBS, body=manifest(Path("f.ndjson")))
+
+    job = await finished(api, given.document["id"])
+    assert (job["state"], job["progress"]["read"]) == ("Complete", 2)
+    assert await scalar(database, "SELECT count(*) FROM source_records WHERE source_id = 'film-1'") == 0
+
+
+async def test_job_can_not_open_databases_that_are_files_outside_of_the_folder(api: Api, tmp_path: Path):
+    for url in (
+        "sqlite:////etc/passwd",
+        "sqlite:///../x.db",
+        "sqlite:///file:/tmp/made.db?mode=rwc&uri=true",
+        "sqlite://",
+        "duckdb:///x.db",
+    ):
+        source = {"type": "Database", "database": {"url": url, "table": "films"}}
+        answer = await api.call("POST", JOBS, body={**manifest(Path("f")), "spec": {"source": source}})
+        assert answer.status == 400, url
+        assert answer.document["errors"][0]["field"] == "spec.source.database.url"
+
+
+async def test_a_file_that_can_not_be_read_is_told_by_its_own_reason(api: Api, tmp_path: Path):
+    (tmp_path / "f.json").write_text("<html>Not found</html>")
+    document = manifest(Path("f.json"))
+    document["spec"]["source"]["format"] = "JSON"
+
+    job = await finished(api, (await api.call("POST", JOBS, body=document)).document["id"])
+
+    assert job["state"] == "Failed"
+    assert "not JSON" in job["message"]
+
+
 async def test_files_are_refused_without_a_folder_for_them(database_url: str, redis_url: str, tmp_path: Path):
     settings = service_settings(database_url, redis_url, tmp_path, ingestion_file_dir=None)
     async with serving(settings) as api:

@@ -109,7 +109,20 @@ def test_over_the_error_budget_the_status_is_65(ingest: Ingest, tmp_path: Path):
 
     assert result.exit_code == 65, result.output
     assert "1 of 2 records were rejected" in result.stderr
+    assert "line 2: release_year: " in result.stderr
     assert "dead-letters" in result.stdout
+
+
+def test_first_reasons_of_rejections_are_shown_with_their_lines(ingest: Ingest, tmp_path: Path):
+    path = write_ndjson(tmp_path / "f.ndjson", [film(1), *map(bad_film, range(2, 6))])
+
+    result = ingest(
+        "run", job_file(tmp_path, manifest(path, errorPolicy={"maxErrorPercent": 90})), "--no-wait"
+    )
+
+    assert result.exit_code == 0, result.output
+    shown = [line for line in result.stdout.splitlines() if ": release_year: " in line]
+    assert [line.strip().partition(":")[0] for line in shown] == ["line 2", "line 3", "line 4"]
 
 
 def test_database_out_of_reach_is_retryable(

@@ -176,7 +176,7 @@ def test_commands_build_and_list_with_clear_exit_codes(
     assert "ready" in listed.stdout
     assert "int8" in listed.stdout
     assert "absent" in absent.stdout
-    assert (refused.exit_code, away.exit_code) == (65, 1)
+    assert (refused.exit_code, away.exit_code) == (64, 1)
     assert "is not the wheel" in refused.stderr
     assert "--wheel FILE" in away.stderr
     assert "Traceback" not in refused.output + away.output

@@ -56,23 +56,25 @@ async def test_postgres_rows_keep_every_digit_and_continue_after_any(films_url: 
 
 async def test_an_incremental_read_is_in_the_order_of_the_cursor_and_misses_nothing(films_url: str) -> None:
     source = postgres(films_url, field="changed")
-    items = [item for item in await read_all(source) if isinstance(item, RawRecord)]
+    items = await read_all(source)
     assert len(items) == 40
-    assert [item.cursor for item in items[:4]] == [None] * 4  # rows without one come first, once
-    known = [item.cursor for item in items[4:] if item.cursor]
+    # Rows without a cursor come first, refused.
+    assert [item.field for item in items[:4] if isinstance(item, BadItem)] == ["changed"] * 4
+    known = [str(item.cursor) for item in items if isinstance(item, RawRecord)]
+    assert len(known) == 36
     assert known == sorted(known)
     for index in (0, 3, 4, 5, 6, 22, 39):
         assert await read_all(source, items[index].checkpoint) == items[index + 1 :]
     cursor = None
     for item in items[:24]:
-        cursor = later(cursor, item.cursor)
-    newer = [item for item in await read_all(source, None, cursor) if isinstance(item, RawRecord)]
-    assert newer
-    assert {item.payload["id"] for item in newer} == {
-        item.payload["id"] for item in items if item.cursor and item.cursor > str(cursor)
+        cursor = later(cursor, item.cursor if isinstance(item, RawRecord) else None)
+    newer = await read_all(source, None, cursor)
+    assert [isinstance(item, BadItem) for item in newer[:5]] == [True] * 4 + [False]
+    assert {item.payload["id"] for item in newer if isinstance(item, RawRecord)} == {
+        item.payload["id"] for item in items if isinstance(item, RawRecord) and str(item.cursor) > str(cursor)
     }
-    # A run that is interrupted and one row changed: it comes again, at the end.
-    assert await read_all(source, newer[3].checkpoint, cursor) == newer[4:]
+    for index in (2, 3, 7):
+        assert await read_all(source, newer[index].checkpoint, cursor) == newer[index + 1 :]
 
 
 async def test_a_query_with_casts_and_json_paths_is_taken_as_it_is(films_url: str) -> None:
@@ -118,6 +120,21 @@ async def test_sqlite_takes_no_misspelt_column_for_a_text(tmp_path: Path) -> Non
         await read_all(sqlite(url, table="nowhere"))
 
 
+async def test_a_sqlite_file_is_neither_made_nor_written(tmp_path: Path) -> None:
+    write_database(tmp_path / "films.db")
+    (tmp_path / "films.db").chmod(0o400)
+    before = (tmp_path / "films.db").read_bytes()
+    for url in (f"sqlite:///{tmp_path}/films.db", f"sqlite:///file:{tmp_path}/films.db?mode=rwc&uri=true"):
+        assert len(await read_all(sqlite(url))) == 30
+    assert (tmp_path / "films.db").read_bytes() == before
+    with pytest.raises(InvalidInputError, match=r"spec\.source\.database\.url: there is no file none\.db"):
+        await read_all(sqlite(f"sqlite:///{tmp_path}/none.db"))
+    assert not (tmp_path / "none.db").exists()
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(InvalidInputError, match="no SQLite file"):
+            sqlite(url)
+
+
 async def test_a_row_with_bytes_that_are_no_text_is_bad_and_the_others_are_read(tmp_path: Path) -> None:
     url = write_database(tmp_path / "films.db")
     with sqlite3.connect(tmp_path / "films.db") as connection:
@@ -126,4 +143,5 @@ async def test_a_row_with_bytes_that_are_no_text_is_bad_and_the_others_are_read(
     items = await read_all(sqlite(url))
     (bad,) = (item for item in items if isinstance(item, BadItem))
     assert bad.reason.startswith("row with key 7: column title:")
+    assert bad.excerpt.startswith('{"id":7,"title":"\ufffd')
     assert len(items) == 30

@@ -83,6 +83,17 @@ async def test_a_cursor_is_followed_until_a_page_has_none(site: Site) -> None:
     assert ids(await read_all(source, items[4].checkpoint)) == list(range(5, 12))
 
 
+async def test_a_server_that_ignores_the_page_number_is_told_instead_of_read_for_ever(site: Site) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"results": films(3), "page": request.query["p"]})
+
+    site.answer = answer
+    source = source_of(site.spec(pagination={"type": "Page", "parameter": "p"}))
+    with pytest.raises(UpstreamError, match=r"page 2 is the same as the one before.*'p'"):
+        await read_all(source)
+    assert len(site.asked) == 2
+
+
 async def test_links_are_followed_without_keeping_the_key(site: Site) -> None:
     async def answer(request: web.Request) -> web.Response:
         page = int(request.query.get("page", 0))

@@ -206,14 +206,16 @@ async def test_an_unforeseen_error_is_logged_with_its_stack_and_hidden_from_the_
     document = await problem(answer, 500)
     assert "hunter2" not in json.dumps(document)
     assert "ZeroDivision" not in json.dumps(document)
-    (line,) = [line for line in lines if line["event"] == "unhandled error"]
-    assert line["exc_info"]
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["status"]) == ("request", "error", 500)
+    assert isinstance(line["exc_info"], ZeroDivisionError)
 
 
 async def test_an_error_after_half_an_answer_breaks_the_connection(session: aiohttp.ClientSession):
     with capture_logs() as lines, pytest.raises(aiohttp.ClientPayloadError):
         await (await session.get("/api/v1/half")).read()
-    assert [line for line in lines if line["event"] == "unhandled error"]
+    (line,) = lines
+    assert (line["status"], bool(line["exc_info"])) == (500, True)
 
 
 @pytest.mark.parametrize("header", ["X-Request-Id", "X-Correlation-ID"])
@@ -372,3 +374,60 @@ async def test_docs_and_document_are_served_from_here_under_a_strict_policy(sess
         assert asset.content_type in {"text/css", "text/javascript"}
     document = await (await session.get("/openapi.json")).json()
     assert document["info"]["title"] == "Media Gateway: echo"
+
+
+async def test_a_failed_request_is_one_line_that_says_why(session: aiohttp.ClientSession):
+    with capture_logs() as lines:
+        await session.get("/api/v1/away")
+        await session.post("/api/v1/orders", json={"title": 7})
+    away, wrong = lines
+    assert (away["log_level"], away["code"], away["problem"]) == (
+        "warning",
+        "unavailable",
+        "the kitchen is closed",
+    )
+    assert (wrong["log_level"], wrong["code"]) == ("info", "invalid_input")
+    assert wrong["problem"].startswith("title: ")
+
+
+REFUSED = {
+    "oversize Authorization": (
+        b"GET /api/v1/who HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"hunter2" * 1300,
+        431,
+    ),
+    "oversize address": (b"GET /api/v1/who?" + b"hunter2" * 1300 + b" HTTP/1.1\r\nHost: x", 431),
+    "unknown method": (b"HUNTER2 / HTTP/1.1\r\nHost: x", 400),
+    "no HTTP": (b"hunter2", 400),
+    "bad header": (b"GET / HTTP/1.1\r\nHost: x\r\nhunter2 hunter2", 400),
+    "bad length": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: hunter2", 400),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_what_is_no_request_gets_a_problem_document_that_repeats_nothing(
+    running: RunningComponent, kind: str
+):
+    sent, status = REFUSED[kind]
+    with capture_logs() as lines:
+        answer = await send_raw(running.url, sent + b"\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/problem+json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    document = json.loads(body)
+    assert document["status"] == status
+    assert f"X-Request-Id: {document['request_id']}".encode() in head
+    assert b"hunter2" not in answer.lower()
+    assert [(line["event"], line["status"]) for line in lines] == [("request", status)]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_compressed_as_it_says_is_400_without_a_traceback(
+    session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, coding: str
+):
+    answer = await session.post(
+        "/api/v1/orders",
+        data=b"not compressed",
+        headers={"Content-Encoding": coding, "Content-Type": "application/json"},
+    )
+    await problem(answer, 400)
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]

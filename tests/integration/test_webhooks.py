@@ -61,7 +61,7 @@ async def test_signed_delivery_is_accepted_and_written(api: Api, database: Datab
     letters = (await api.call("GET", f"/api/v1/ingestion/jobs/{run['id']}/dead-letters")).document[
         "dead_letters"
     ]
-    assert [letter["field"] for letter in letters] == ["release_year"]
+    assert [(letter["field"], letter["source_id"]) for letter in letters] == [("release_year", "film-3")]
 
 
 async def test_repeated_delivery_is_taken_once(api: Api, database: Database):

@@ -96,3 +96,15 @@ def test_the_exit_code_says_whether_up_should_work(
             doctor.command()
         assert ended.value.exit_code == code
         assert "-> do this" in capsys.readouterr().out
+
+
+def test_a_misspelt_variable_is_a_warning_with_the_name_it_may_mean(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIA_GATEWAY_WEBHOOK_SECRET", "x")
+    (finding,) = findings("variable")
+    assert finding.level is Level.WARN
+    assert (
+        finding.found
+        == "MEDIA_GATEWAY_WEBHOOK_SECRET is no setting; did you mean MEDIA_GATEWAY_WEBHOOK_SECRETS?"
+    )

@@ -12,9 +12,10 @@ import pytest
 import typer
 
 from media_gateway import __version__
-from media_gateway.cli.console import exit_code
+from media_gateway.cli.console import EXIT_CODES, exit_code
 from media_gateway.cli.main import COMMANDS, build, main
 from media_gateway.core.errors import (
+    ConflictError,
     InvalidInputError,
     MediaGatewayError,
     NotConfiguredError,
@@ -79,7 +80,8 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     ("error", "code"),
     [
         (NotConfiguredError("x"), 78),
-        (InvalidInputError("x"), 65),
+        (InvalidInputError("x"), 64),
+        (ConflictError("x"), 78),
         (UnavailableError("x"), 1),
         (MediaGatewayError("x"), 70),
     ],
@@ -109,7 +111,7 @@ def test_only_the_called_command_is_imported() -> None:
 
 def test_an_unknown_component_is_named_beside_the_known_ones(tmp_path: Path) -> None:
     done = run("up", "--components", "discovry", "--state-dir", str(tmp_path / "state"))
-    assert done.returncode == 78
+    assert done.returncode == 64
     assert "'discovry'" in done.stderr
     assert "discovery, ingestion" in done.stderr
 
@@ -130,3 +132,53 @@ def test_generated_secret_is_kept_and_closed_to_others(tmp_path: Path) -> None:
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert run("token", "--state-dir", str(state)).returncode == 0
     assert secret.read_text() == first
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for row in EXIT_CODES:
+        assert f"| {row.code} | {row.meaning} |" in text
+
+
+def test_no_component_named_is_a_usage_error(tmp_path: Path) -> None:
+    done = run("up", "--components", "", "--state-dir", str(tmp_path / "state"))
+    assert (done.returncode, "no component named" in done.stderr) == (64, True)
+
+
+def test_an_unknown_revision_is_told_beside_the_known_ones_before_any_server_starts(tmp_path: Path) -> None:
+    done = run("migrate", "--revision", "9999", "--state-dir", str(tmp_path / "state"))
+    assert done.returncode == 64
+    assert "'9999'" in done.stderr
+    assert "0001" in done.stderr
+    assert not (tmp_path / "state" / "postgres").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SERVICE_HOST", "999.1.1.1"),
+        ("WEBHOOK_SECRETS", '{"streamflix": "short"}'),
+        ("DATABASE_URL", "mysql://user:hunter2@host/db"),
+        ("AUTH_SECRET", "hunter2"),
+    ],
+)
+def test_a_wrong_setting_of_any_component_stops_up_before_any_server_starts(
+    tmp_path: Path, variable: str, value: str
+) -> None:
+    done = run(
+        "up", "--no-demo", "--state-dir", str(tmp_path / "state"), **{f"MEDIA_GATEWAY_{variable}": value}
+    )
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"MEDIA_GATEWAY_{variable}: ")
+    assert "hunter2" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "state" / "postgres").exists()
+
+
+def test_the_web_kit_loads_no_driver() -> None:
+    program = (
+        "import sys, media_gateway.core.web\n"
+        "heavy = {'sqlalchemy', 'redis', 'numpy', 'asyncpg'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=60, check=True)

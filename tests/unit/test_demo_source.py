@@ -67,6 +67,18 @@ def test_the_best_known_films_are_the_most_popular(films: list[SourceRecord]) ->
     assert scores[len(scores) // 100] > 2 * scores[len(scores) // 2]
 
 
+def test_nobody_is_said_to_lead_since_the_data_do_not_tell(films: list[SourceRecord]) -> None:
+    film = by_title(films, "Men in Black", 1997)
+    assert film.overview is not None
+    assert film.credits is not None
+    cast = [credit.name for credit in film.credits if credit.role == "actor"]
+    assert cast.index("Tommy Lee Jones") < 5
+    for name in cast[:5]:
+        assert name in film.overview
+    for words in ("It stars", "Its stars", "leading part", "is led by"):
+        assert not any(words in (film.overview or "") for film in films)
+
+
 def test_overviews_vary_and_read_like_sentences(films: list[SourceRecord]) -> None:
     openings = Counter(
         "director"

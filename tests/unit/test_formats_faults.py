@@ -6,6 +6,8 @@ import io
 import json
 import lzma
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from media_gateway.ingestion.formats import END, FormatReader
 from media_gateway.ingestion.formats.csv_rows import CsvReader
 from media_gateway.ingestion.formats.json_documents import JsonReader
 from media_gateway.ingestion.formats.ndjson import NdjsonReader
+from media_gateway.ingestion.formats.plain_values import json_text
 from media_gateway.ingestion.formats.xmltv import XmltvReader
 from media_gateway.ingestion.sources import BadItem, RawRecord
 from tests.support.ingestion_sources import films, ndjson, read_all, source_of
@@ -162,17 +165,72 @@ async def test_an_incremental_read_leaves_out_what_is_not_newer(tmp_path: Path) 
     records: list[dict[str, Any]] = [
         {"id": 1, "seen": {"at": 9}},
         {"id": 2, "seen": {"at": 10}},
-        {"id": 3},
         {"id": 4, "seen": {"at": 11}},
     ]
     path.write_bytes(ndjson(records))
     source = source_of({"type": "File", "file": {"path": str(path)}}, cursor_field="seen.at")
     items = await read_all(source, None, "9")
-    assert [(i.payload["id"], i.cursor) for i in items if isinstance(i, RawRecord)] == [
-        (2, "10"),
-        (3, None),
-        (4, "11"),
-    ]
+    assert [(i.payload["id"], i.cursor) for i in items if isinstance(i, RawRecord)] == [(2, "10"), (4, "11")]
+
+
+@pytest.mark.parametrize("after", [None, "2025-12-31"])
+@pytest.mark.parametrize(
+    "seen", [{}, {"at": None}, {"at": ""}, {"at": True}, {"at": [1]}, {"at": "soon"}, {"at": 7}]
+)
+async def test_a_record_that_can_not_be_compared_by_the_cursor_is_refused_by_the_fields_name(
+    tmp_path: Path, seen: dict[str, Any], after: str | None
+) -> None:
+    path = tmp_path / "films.ndjson"
+    good = [{"id": number, "seen": {"at": f"2026-01-0{number}"}} for number in (1, 2)]
+    path.write_bytes(ndjson([good[0], {"id": 9, "seen": seen}, good[1]]))
+    source = source_of({"type": "File", "file": {"path": str(path)}}, cursor_field="seen.at")
+    first, bad, last = await read_all(source, None, after)
+    assert [item.payload["id"] for item in (first, last) if isinstance(item, RawRecord)] == [1, 2]
+    assert isinstance(bad, BadItem)
+    assert (bad.field, bad.line, bad.payload) == ("seen.at", 2, {"id": 9, "seen": seen})
+    assert bad.excerpt.startswith('{"id":9,')
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "shown"),
+    [
+        ("NDJSON", b'{"id": 1, "id": 1e400}\n', '{"id": 1, "id": 1e400}'),
+        ("JSON", b'{"results": [[1e400, null, true]]}', '["1e400",null,true]'),
+        ("JSON", b'{"results": [null]}', "null"),
+    ],
+)
+async def test_what_is_kept_of_a_bad_record_is_its_text_or_json(
+    tmp_path: Path, kind: str, data: bytes, shown: str
+) -> None:
+    path = tmp_path / "films"
+    path.write_bytes(data)
+    more: dict[str, Any] = {"json": {"recordsPath": "results"}} if kind == "JSON" else {}
+    (item,) = await read_all(source_of({"type": "File", "format": kind, "file": {"path": str(path)}, **more}))
+    assert isinstance(item, BadItem)
+    assert item.excerpt == shown
+
+
+def test_json_for_people_has_every_value() -> None:
+    values = {
+        1: [float("inf"), b"a\xff", 2**70],
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "p": Decimal("1.10"),
+    }
+    assert json_text(values) == (
+        '{"1":["inf","a\ufffd",1180591620717411303424],"at":"2026-01-01 00:00:00+00:00","p":"1.10"}'
+    )
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert json_text(deep).startswith("(nested too deeply")
+
+
+def test_a_list_that_breaks_off_gives_the_records_before_the_break() -> None:
+    reader = JsonReader(None, 1_000_000)
+    *whole, broken = reader.read(io.BytesIO(b'[{"id": 1},\n{"id": 2},\n{"id": 3, "ti'))
+    assert [one.payload for one in whole] == [{"id": 1}, {"id": 2}]
+    assert (broken.payload, broken.line) == (None, 3)
+    assert broken.problem.startswith("the rest of the file can't be read")
 
 
 async def test_leaving_a_read_early_closes_the_file(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ PRICED = {
         ("3.99", "USD", 399),
         (0.29, "USD", 29),
         (1.15, "USD", 115),
-        ("4.995", "EUR", 500),
+        ("4.990", "EUR", 499),
         ("1528", "JPY", 1528),
         ("1.234", "KWD", 1234),
         (0, "USD", 0),
@@ -269,14 +269,16 @@ def test_every_two_digit_price_keeps_its_cents() -> None:
         assert record.offerings[0].price_cents == cents
 
 
-@pytest.mark.parametrize("price", ["-1", "free", "1,99", "1e99", True])
-def test_a_wrong_price_is_refused(price: Any) -> None:
-    mapping = {
-        "fields": {"content_type": {"value": "movie"}, "title": {"value": "One"}},
-        "offerings": [{"fields": PRICED}],
-    }
-    payload = {"id": 1, "price": price, "currency": "USD", "region": "US"}
-    assert refused(payload, mapping=mapping)[0].startswith("offerings.0")
+FINER = [("4.999", "USD"), (4.995, "EUR"), ("15.5", "JPY"), ("1.2345", "KWD"), (f"4.99{'0' * 40}1", "USD")]
+
+
+@pytest.mark.parametrize(
+    ("price", "currency"), [*FINER, *((wrong, "USD") for wrong in ("-1", "free", "1,99", "1e99", True))]
+)
+def test_a_price_that_is_wrong_or_finer_than_its_currency_is_refused(price: Any, currency: str) -> None:
+    with pytest.raises(RecordRejectedError) as caught:
+        offered({"price": price, "currency": currency, "region": "US"}, PRICED)
+    assert caught.value.field == "offerings.0.price_cents"
 
 
 def test_offerings_that_are_the_same_are_united_and_the_lowest_price_stays() -> None:

@@ -1,5 +1,6 @@
 """Claims about the repository itself that no linter checks."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -26,12 +27,23 @@ def test_lock_files_carry_hashes_and_no_address() -> None:
         assert not re.search(r"://|--(extra-)?index-url|--find-links", text), path.name
 
 
-def test_files_and_functions_stay_small() -> None:
+def test_files_stay_small() -> None:
     too_long = [
         f"{path.relative_to(ROOT)}: {lines} lines"
         for path in tracked("*.py")
         if path.exists() and (lines := len(path.read_text().splitlines())) > 400
     ]
+    assert not too_long
+
+
+def test_functions_stay_small() -> None:
+    too_long = []
+    for path in tracked("components/*.py", "operator/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())) if path.exists() else ():
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 50:
+                    too_long.append(f"{path.relative_to(ROOT)}: {node.name}, {lines} lines")
     assert not too_long
 
 

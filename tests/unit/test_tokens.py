@@ -229,3 +229,17 @@ async def test_garbage_is_unauthenticated(verifier: TokenVerifier, token: str) -
 def test_short_secret_is_refused_by_name() -> None:
     with pytest.raises(NotConfiguredError, match="MEDIA_GATEWAY_AUTH_SECRET"):
         TokenVerifier(issuer="i", audience="a", secret="too short")
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (mint_token("another secret of thirty-two bytes or more", "u"), "its signature is wrong"),
+        (mint_token(SECRET, "u", audience="else"), "it is for another audience"),
+        (mint_token(SECRET, "u", issuer="else"), "it is from another issuer"),
+    ],
+)
+async def test_a_refusal_says_why_in_plain_words(verifier: TokenVerifier, token: str, reason: str) -> None:
+    with pytest.raises(UnauthenticatedError) as caught:
+        await verifier.verify(token)
+    assert caught.value.message == f"the token is not valid: {reason}"

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from media_gateway.core.errors import InvalidInputError
 from media_gateway.core.web import Wire
@@ -32,7 +32,15 @@ def wrong_fields(body: bytes) -> dict[str, str]:
         (b'"text"', ""),
         (b"\xff\xfe{}", ""),
         (b'{"title": "\xff"}', ""),
-        (b'{"title": "\\ud800"}', ""),
+        (b'{"title": "\\ud800"}', "title"),
+        (b'{"title": "x", "extra": {"a": ["\\uDFFF"]}}', "extra.a.0"),
+        (b'{"title": "\\ud800", ', ""),
+        (b'{"title": "x", "title": "y"}', "title"),
+        (
+            b'{"title": "x", "tree": {"name": "a", "parts": [{"name": "b", "name": "b"}]}}',
+            "tree.parts.0.name",
+        ),
+        (b'{"title": "x", "extra": {"a": 1, "\\u0061": 2}}', "extra.a"),
         (b"[" * 5000, ""),
         (b'{"title": "x", "extra": {"a": NaN}}', ""),
         (b'{"title": "x", "price": NaN}', ""),
@@ -178,3 +186,21 @@ def test_bad_path_variable_is_named(thing_id: str):
     with pytest.raises(InvalidInputError) as caught:
         parse_path(ThingPath, {"thing_id": thing_id})
     assert caught.value.errors[0].field == "thing_id"
+
+
+class Picky(Wire):
+    name: str
+
+    @field_validator("name")
+    @classmethod
+    def _refuse(cls, value: str) -> str:
+        raise ValueError(value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("Must be so", "must be so"), ("JSON it is not", "JSON it is not")]
+)
+def test_messages_begin_small_without_the_librarys_prefix_and_keep_abbreviations(said: str, told: str):
+    with pytest.raises(InvalidInputError) as caught:
+        parse_json(Picky, json.dumps({"name": said}).encode())
+    assert caught.value.message == f"name: {told}"

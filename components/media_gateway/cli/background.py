@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from media_gateway.cli.environment import state_option
 from media_gateway.cli.progress import Step, Steps
 from media_gateway.cli.stack import Running
 from media_gateway.core.adapters.minilm.background import build_in_subprocess
@@ -37,7 +38,7 @@ async def make_vectors(running: Running, steps: Steps, *, loaded: asyncio.Event)
         except MediaGatewayError as error:
             steps.line(
                 f"Search stays text-only and its answers say `degraded`: {error.message}. "
-                "Try again with: media-gateway models build",
+                f"Try again with: media-gateway models build{state_option(settings)}",
                 style="yellow",
             )
             return

@@ -20,8 +20,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from media_gateway.cli.components import COMPONENTS, load_component
-from media_gateway.cli.environment import StateDir, running_up
+from media_gateway.cli.components import COMPONENTS, load_component, unread_variables
+from media_gateway.cli.environment import StateDir, choose_state_folder, running_up
 from media_gateway.core.adapters.embedded import postgres, redis
 from media_gateway.core.adapters.embedded.account import package_folder, server_account
 from media_gateway.core.adapters.embedded.child import Identity
@@ -73,8 +73,7 @@ def command(
 
     Nothing is changed. Exit codes: 0 `media-gateway up` should work (warnings are no obstacle), 1 something fails.
     """
-    if state_dir is not None:
-        os.environ[f"{PREFIX}STATE_DIR"] = str(state_dir.expanduser().absolute())
+    choose_state_folder(state_dir)
     console = Console(highlight=False)
     worst = Level.OK
     for finding in examine(port_offset):
@@ -93,8 +92,12 @@ def examine(port_offset: int = 0) -> Findings:
     """Every check, one after the other."""
     yield from _python()
     yield from _packages()
+    for line in unread_variables():
+        yield Finding(Level.WARN, "variable", line, "correct its name, or unset it")
     try:
         settings = load_settings(CoreSettings)
+        for name in COMPONENTS:
+            load_settings(load_component(name).settings)
     except NotConfiguredError as error:
         for line in error.message.splitlines():
             yield Finding(Level.FAIL, "settings", line, "correct the variable, or unset it for the default")

@@ -6,6 +6,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,13 +43,25 @@ def use_state_folder(state_dir: Path | None) -> CoreSettings:
         A setting is wrong, or the folder can't be used.
     """
     _speak_on_standard_error()
-    if state_dir is not None:
-        os.environ[f"{PREFIX}STATE_DIR"] = str(state_dir.expanduser().absolute())
+    choose_state_folder(state_dir)
     settings = load_settings(CoreSettings)
     if is_embedded(settings) and settings.auth_secret is None and settings.auth_jwks_url is None:
         os.environ[f"{PREFIX}AUTH_SECRET"] = StateFolder(settings.state_path).secret("auth")
         settings = load_settings(CoreSettings)
     return settings
+
+
+def choose_state_folder(state_dir: Path | None) -> None:
+    """Make this process, and those it starts, read their settings with a state folder; does nothing for None."""
+    if state_dir is not None:
+        os.environ[f"{PREFIX}STATE_DIR"] = str(state_dir.expanduser().absolute())
+
+
+def state_option(settings: CoreSettings) -> str:
+    """What to add to a suggested command, so that it finds the same state folder; nothing for the usual one."""
+    usual = Path(CoreSettings.model_fields["state_dir"].default).expanduser()
+    path = settings.state_path
+    return "" if path == usual else f" --state-dir {shlex.quote(str(path))}"
 
 
 def _speak_on_standard_error() -> None:
@@ -65,7 +78,7 @@ def is_embedded(settings: CoreSettings) -> bool:
 
 
 def running_up(settings: CoreSettings) -> dict[str, Any] | None:
-    """What `up` wrote about itself if it runs on this state folder: ``pid``, ``urls``, ``metrics_url``."""
+    """What `up` wrote about itself if it runs on this state folder: ``pid``, ``urls`` (none while it starts), ``metrics_url``."""
     from media_gateway.core.adapters.embedded.child import Identity
 
     record = read_json(settings.state_path / "run" / RUNNING_FILE)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Column, Table
 
-from media_gateway.cli.environment import StateDir, is_embedded, use_state_folder
+from media_gateway.cli.environment import StateDir, is_embedded, state_option, use_state_folder
 from media_gateway.cli.ingest_progress import Display, duration
 from media_gateway.cli.log_file import RotatingFile
 from media_gateway.core import migrations
@@ -215,7 +215,7 @@ async def _run(settings: Settings, job: IngestionJob, *, wait: bool) -> int:
             with display.showing(job.metadata.name):
                 result = await runner.execute(opened.id, stop=stop.event, on_progress=display.progress)
             letters = await runner.store.dead_letters(opened.id, after=0, limit=REASONS_TOLD)
-            _summarise(result.run, [letter.told for letter in letters])
+            _summarise(result.run, [letter.told for letter in letters], state_option(settings))
             if result.error is not None and result.run.state is not RunState.SUSPENDED:
                 _say(result.error)
                 return exit_code(result.error)
@@ -230,7 +230,7 @@ async def _run(settings: Settings, job: IngestionJob, *, wait: bool) -> int:
             return 0 if result.run.state is RunState.COMPLETE else exit_code(RunCancelledError("cancelled"))
 
 
-def _summarise(run: Run, reasons: Sequence[str]) -> None:
+def _summarise(run: Run, reasons: Sequence[str], option: str) -> None:
     counts, mode = run.counts, " (dry run)" if run.dry_run else ""
     took = duration(
         ((run.finished_at or run.updated_at) - (run.started_at or run.created_at)).total_seconds()
@@ -246,7 +246,7 @@ def _summarise(run: Run, reasons: Sequence[str]) -> None:
         for reason in reasons:
             if reason not in (run.message or ""):
                 print(f"  {reason}")
-        print(f"  rejected records: media-gateway ingest dead-letters {run.id}")
+        print(f"  rejected records: media-gateway ingest dead-letters {run.id}{option}")
 
 
 async def _deliver(backends: Backends, display: Display, stop: Stop) -> None:

@@ -23,6 +23,7 @@ def command(
     Safe to run from many places at once and again and again. `media-gateway up` does it by itself; in a cluster it runs
     before the services of a release start. Services of the release before go on working on the newer schema.
     """
+    migrations.check_revision(revision)
     before, after = asyncio.run(_migrate(use_state_folder(state_dir), revision, change=not check))
     if check:
         print(f"the schema is at {before or 'nothing'}, this release brings {migrations.head()}")

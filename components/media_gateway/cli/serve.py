@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from media_gateway.cli.components import COMPONENTS, load_component
+from media_gateway.cli.components import COMPONENTS, load_component, unread_variables
 from media_gateway.cli.environment import StateDir, use_state_folder
 from media_gateway.core.settings import PREFIX
 from media_gateway.core.web import run_component
@@ -32,4 +32,4 @@ def command(
     if port is not None:
         os.environ[f"{PREFIX}SERVICE_PORT"] = str(port)
     use_state_folder(state_dir)
-    run_component(loaded)
+    run_component(loaded, unread=unread_variables())

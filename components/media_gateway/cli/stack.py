@@ -18,7 +18,7 @@ from media_gateway.core.bootstrap import BackendName, Backends, open_backends
 from media_gateway.core.errors import NotConfiguredError
 from media_gateway.core.migrations import migrate
 from media_gateway.core.settings import CoreSettings, load_settings
-from media_gateway.core.web import Component, RunningComponent, metrics_server, start_component
+from media_gateway.core.web import Component, RunningComponent, check_host, metrics_server, start_component
 
 ALWAYS_OPEN: frozenset[BackendName] = frozenset({"database", "redis", "vectors", "events", "embedder"})
 """What `up` itself needs to load the demo and to follow the vectors, whichever components were asked for."""
@@ -95,6 +95,19 @@ class Running:
     metrics_url: str | None
 
 
+def check_plan(plan: Plan) -> None:
+    """Fail early, before any server is started: settings of every component, then the ports.
+
+    Raises
+    ------
+    NotConfiguredError
+        As `load_settings` and `check_ports`.
+    """
+    for component in plan.components.values():
+        load_settings(component.settings)
+    check_ports(plan)
+
+
 def check_ports(plan: Plan) -> None:
     """Fail early, before any server is started, if a port is taken.
 
@@ -113,6 +126,7 @@ def check_ports(plan: Plan) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
+                check_host(host, error)
                 raise NotConfiguredError(
                     f"port {port} ({name}) can't be listened on at {host}: {(error.strerror or 'refused').lower()}; "
                     f"stop what uses it, or move every port: --port-offset {plan.port_offset + 100}"

@@ -30,7 +30,7 @@ def command(
     """
     settings = use_state_folder(state_dir)
     record = running_up(settings)
-    urls = record["urls"] if record else _expected(port_offset)
+    urls = (record and record["urls"]) or _expected(port_offset)
     reports = asyncio.run(_ask_all(urls))
     if as_json:
         print(json.dumps(reports, indent=2))

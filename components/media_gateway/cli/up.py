@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -17,16 +16,21 @@ import structlog
 import typer
 
 from media_gateway.cli.background import load_demo, make_vectors
-from media_gateway.cli.components import COMPONENTS, load_component
-from media_gateway.cli.environment import RUNNING_FILE, StateDir, running_up, use_state_folder
+from media_gateway.cli.components import COMPONENTS, load_component, unread_variables
+from media_gateway.cli.environment import (
+    RUNNING_FILE,
+    StateDir,
+    running_up,
+    state_option,
+    use_state_folder,
+)
 from media_gateway.cli.log_file import RotatingFile
 from media_gateway.cli.probes import ask
 from media_gateway.cli.progress import Steps
-from media_gateway.cli.stack import Plan, Running, check_ports, running
+from media_gateway.cli.stack import Plan, Running, check_plan, running
 from media_gateway.core.adapters.embedded.child import Identity
 from media_gateway.core.adapters.embedded.state import OwnerLock, StateFolder, write_private
 from media_gateway.core.errors import ConflictError, InvalidInputError, MediaGatewayError
-from media_gateway.core.settings import CoreSettings
 from media_gateway.core.telemetry import configure_logging
 from media_gateway.core.web import event_loop_factory, stop_signals
 
@@ -84,14 +88,19 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     names = (
         list(COMPONENTS) if components is None else [n.strip() for n in components.split(",") if n.strip()]
     )
+    if not names:
+        raise InvalidInputError(f"--components: no component named; there are: {', '.join(COMPONENTS)}")
     plan = Plan(settings, {n: load_component(n) for n in names}, port_offset, processes)
     if demo and components is not None and "ingestion" not in names:
         raise InvalidInputError("--components without ingestion can't load the demo catalogue; add --no-demo")
     folder = StateFolder(settings.state_path)
     steps = Steps()
     with _only_one(folder, plan):
-        check_ports(plan)
+        check_plan(plan)
         configure_logging(settings, service="up", stream=cast("TextIO", RotatingFile(folder.log_file("up"))))
+        if unread := unread_variables():
+            _log.warning("variables that nothing reads", variables=unread)
+            steps.line("\n".join(unread), style="yellow")
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(_until_stopped(plan, Options(demo, ready_file), steps))
     steps.line("Stopped.")
@@ -119,7 +128,7 @@ async def _serve(plan: Plan, options: Options, steps: Steps) -> None:
         loaded.set()
         with steps.step("First search" if "discovery" in run.urls else "Health"):
             await _until_answering(run.urls, want_hits=has_films)
-        record = _record(plan, run)
+        record = _record(plan, run.urls, run.metrics_url)
         write_private(plan.settings.state_path / "run" / RUNNING_FILE, record)
         if options.ready_file is not None:
             write_private(options.ready_file.absolute(), record)
@@ -171,14 +180,14 @@ async def _answers(urls: Mapping[str, str], *, want_hits: bool) -> bool:
     return True
 
 
-def _record(plan: Plan, run: Running) -> str:
+def _record(plan: Plan, urls: Mapping[str, str], metrics_url: str | None) -> str:
     identity = Identity.of(os.getpid())
     assert identity is not None
     record: dict[str, Any] = {
         "pid": identity.pid,
         "started_s": identity.started_s,
-        "urls": dict(run.urls),
-        "metrics_url": run.metrics_url,
+        "urls": dict(urls),
+        "metrics_url": metrics_url,
         "state_dir": str(plan.settings.state_path),
     }
     return json.dumps(record, indent=2)
@@ -202,6 +211,8 @@ def _only_one(folder: StateFolder, plan: Plan) -> Iterator[None]:
             "--state-dir and --port-offset"
         )
     try:
+        # Who runs is known from now on, what it serves once it serves.
+        write_private(folder.run_file(RUNNING_FILE), _record(plan, {}, None))
         yield
     finally:
         folder.run_file(RUNNING_FILE).unlink(missing_ok=True)
@@ -210,8 +221,7 @@ def _only_one(folder: StateFolder, plan: Plan) -> Iterator[None]:
 
 def _print_what_to_try(plan: Plan, run: Running, steps: Steps) -> None:
     state = plan.settings.state_path
-    usual = Path(CoreSettings.model_fields["state_dir"].default).expanduser()
-    token = f"{_program()} token" + ("" if state == usual else f" --state-dir {shlex.quote(str(state))}")
+    token = f"{_program()} token{state_option(plan.settings)}"
     for name, url in run.urls.items():
         steps.line(f"  {name:<12}{url}   {url}/docs")
     if run.metrics_url:

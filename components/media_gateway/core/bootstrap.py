@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from media_gateway.core.errors import NotConfiguredError
-from media_gateway.core.ports.embedder import Embedder
-from media_gateway.core.ports.events import EventBus
-from media_gateway.core.ports.vectors import VectorIndex
 from media_gateway.core.settings import PREFIX, CoreSettings
 
 if TYPE_CHECKING:
     from media_gateway.core.adapters.postgres import Database
     from media_gateway.core.adapters.redis import RedisHandle
+    from media_gateway.core.ports.embedder import Embedder
+    from media_gateway.core.ports.events import EventBus
+    from media_gateway.core.ports.vectors import VectorIndex
 
 BackendName = Literal["database", "redis", "vectors", "events", "embedder"]
 
@@ -29,9 +29,9 @@ class Backends:
     settings: CoreSettings
     _database: "Database | None" = None
     _redis: "RedisHandle | None" = None
-    _vectors: VectorIndex | None = None
-    _events: EventBus | None = None
-    _embedder: Embedder | None = None
+    _vectors: "VectorIndex | None" = None
+    _events: "EventBus | None" = None
+    _embedder: "Embedder | None" = None
 
     @property
     def database(self) -> "Database":
@@ -46,19 +46,19 @@ class Backends:
         return self._redis
 
     @property
-    def vectors(self) -> VectorIndex:
+    def vectors(self) -> "VectorIndex":
         """The vector store."""
         assert self._vectors is not None, "the component does not list 'vectors' in its needs"
         return self._vectors
 
     @property
-    def events(self) -> EventBus:
+    def events(self) -> "EventBus":
         """The event bus."""
         assert self._events is not None, "the component does not list 'events' in its needs"
         return self._events
 
     @property
-    def embedder(self) -> Embedder:
+    def embedder(self) -> "Embedder":
         """The embedding model."""
         assert self._embedder is not None, "the component does not list 'embedder' in its needs"
         return self._embedder
@@ -145,7 +145,7 @@ async def _open_redis(settings: CoreSettings, stack: AsyncExitStack) -> "RedisHa
     return handle
 
 
-def _open_vectors(settings: CoreSettings, database: "Database | None") -> VectorIndex:
+def _open_vectors(settings: CoreSettings, database: "Database | None") -> "VectorIndex":
     url = settings.vector_url.get_secret_value()
     match urlsplit(url).scheme:
         case "pgvector":
@@ -163,7 +163,7 @@ def _open_vectors(settings: CoreSettings, database: "Database | None") -> Vector
             raise _no_adapter("VECTOR_URL", scheme)
 
 
-def _open_events(settings: CoreSettings, redis: "RedisHandle | None") -> EventBus:
+def _open_events(settings: CoreSettings, redis: "RedisHandle | None") -> "EventBus":
     url = settings.events_url.get_secret_value()
     match urlsplit(url).scheme:
         case "redis-stream":
@@ -181,7 +181,7 @@ def _open_events(settings: CoreSettings, redis: "RedisHandle | None") -> EventBu
             raise _no_adapter("EVENTS_URL", scheme)
 
 
-def _open_embedder(settings: CoreSettings) -> Embedder:
+def _open_embedder(settings: CoreSettings) -> "Embedder":
     url = settings.embedder_url.get_secret_value()
     match urlsplit(url).scheme:
         case "minilm":

@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
 
-from media_gateway.core.adapters.redis import RedisHandle, translated
 from media_gateway.core.domain.ids import uuid7
 from media_gateway.core.errors import (
     DeadlineExceededError,
@@ -23,6 +22,9 @@ from media_gateway.core.errors import (
     UnavailableError,
     UpstreamError,
 )
+
+if TYPE_CHECKING:
+    from media_gateway.core.adapters.redis import RedisHandle
 
 REFRESH_MS = 250
 """How old the shared state may be when a call relies on it, in milliseconds."""
@@ -180,7 +182,7 @@ return {'open', 0}
 class RedisCircuit:
     """State shared by all processes; Redis's clock decides."""
 
-    def __init__(self, name: str, policy: BreakerPolicy, redis: RedisHandle) -> None:
+    def __init__(self, name: str, policy: BreakerPolicy, redis: "RedisHandle") -> None:
         # The braces put both keys into one slot of a Redis Cluster.
         self._keys = (f"circuit:{{{name}}}", f"circuit:{{{name}}}:probes")
         self._policy = policy
@@ -200,6 +202,9 @@ class RedisCircuit:
         await self._run("", "trip")
 
     async def _run(self, probe: str, operation: str) -> tuple[str, int]:
+        # Here, so that a process with local circuits only does not load the driver.
+        from media_gateway.core.adapters.redis import translated
+
         p = self._policy
         arguments: list[str | int] = [p.open_ms, p.probes, PROBE_LEASE_MS, probe, p.successes, operation]
         with translated():
@@ -259,7 +264,7 @@ class CircuitBreaker:
         self,
         name: str,
         policy: BreakerPolicy,
-        redis: RedisHandle | None = None,
+        redis: "RedisHandle | None" = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

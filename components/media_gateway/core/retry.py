@@ -122,8 +122,6 @@ async def retry_with_backoff(  # noqa: PLR0913 - the last two exist so that test
     ----------
     call
         Makes one try. It must be safe to repeat.
-    policy
-        Count and pauses.
     deadline
         Limit over all tries and pauses. A pause that does not fit is not begun: the last error is raised at once.
     budget
@@ -137,11 +135,6 @@ async def retry_with_backoff(  # noqa: PLR0913 - the last two exist so that test
     ------
     Exception
         The last try's error, unchanged. ``DeadlineExceededError`` if a try itself was cut off by the deadline.
-
-    Notes
-    -----
-    An error's ``retry_after_ms`` (a server's Retry-After) is a floor of the pause, also above ``max_delay_ms``: coming
-    back sooner would only be refused again.
     """
     if budget:
         budget.deposit()
@@ -174,6 +167,7 @@ class _Rules:
     rng: Callable[[], float]
 
     def wait_s(self, state: RetryCallState) -> float:
+        # A server's Retry-After is a floor, also above the cap: coming back sooner would only be refused again.
         floor = getattr(_error(state), "retry_after_ms", None) or 0
         return max(self.policy.delay_ms(state.attempt_number - 1, self.rng), float(floor)) / 1000
 

@@ -40,7 +40,8 @@ MIN_SECRET_BYTES = 32
 """RFC 7518 section 3.2: a key of at least the hash's size for HS256."""
 
 FREE_NAMES = re.compile(
-    rf"{PREFIX}(SECRET_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?)", re.ASCII
+    rf"{PREFIX}(SECRET_\w+|TEST_\w+|(\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?)",
+    re.ASCII,
 )
 """Names that are no settings and no mistakes: manifests' secrets, the tests' own, and the variables that Kubernetes sets
 for each Service whose name begins as ours do."""
@@ -260,21 +261,23 @@ def _explain(kind: type[CoreSettings], problem: dict[str, object]) -> str:
     return f"{PREFIX}{name.upper()}: {message_of(problem)}{example}"
 
 
-def unknown_variables(names: Iterable[str], kinds: Iterable[type[CoreSettings]]) -> dict[str, str | None]:
+def unknown_variables(
+    environment: Mapping[str, str], kinds: Iterable[type[CoreSettings]]
+) -> dict[str, str | None]:
     """Variables that look like settings and are read by nobody, each with the setting whose name is nearest, if any is near.
 
     Parameters
     ----------
-    names
-        Of the environment's variables.
+    environment
+        All variables, such as ``os.environ``.
     kinds
         The settings of everything that may share this environment.
     """
     known = {f"{PREFIX}{name.upper()}" for kind in kinds for name in kind.model_fields}
     # The settings library reads names in any case.
-    strange = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    strange = sorted(n for n in environment if n.upper().startswith(PREFIX) and n.upper() not in known)
     return {
         name: next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)), None)
         for name in strange
-        if not FREE_NAMES.fullmatch(name)
+        if not FREE_NAMES.fullmatch(name) and not environment[name].startswith(("tcp://", "udp://"))
     }

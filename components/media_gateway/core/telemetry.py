@@ -42,10 +42,6 @@ def configure_logging(
 
     Parameters
     ----------
-    settings
-        Its ``log_level`` and ``log_format`` are used.
-    service
-        Name in the ``service`` field of lines that no component claims.
     stream
         Where to; standard error by default, since standard output belongs to commands' results.
     """

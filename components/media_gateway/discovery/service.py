@@ -19,6 +19,7 @@ from media_gateway.discovery.index_feed import IndexFeed
 from media_gateway.discovery.legs import Candidate, Leg
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
 from media_gateway.discovery.text_index import QueryText, TextIndex, analyse, match_reasons
+from media_gateway.discovery.trending import TrendBoard
 
 _seconds = Histogram(
     "mgw_search_duration_seconds",
@@ -85,6 +86,7 @@ class DiscoveryService:
         self, catalogue: CatalogueReader, feed: IndexFeed, leg: Leg, index: TextIndex, threads: Executor
     ) -> None:
         self._catalogue = catalogue
+        self._trends = TrendBoard(catalogue)
         self._feed = feed
         self._leg = leg
         self._index = index
@@ -134,8 +136,8 @@ class DiscoveryService:
         return await self._catalogue.offerings(content_id, wanted)
 
     async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
-        """What is in demand now, best first."""
-        return await self._catalogue.trending(limit=limit, region=region, content_type=content_type)
+        """What is in demand now, best first; `trending.FRESH_S` seconds old at most."""
+        return await self._trends.trending(limit=limit, region=region, content_type=content_type)
 
     def _results(self, parsed: QueryText, candidates: Sequence[Candidate]) -> tuple[SearchResult, ...]:
         contents = self._index.contents([candidate.content_id for candidate in candidates])

@@ -71,15 +71,24 @@ _OFFERINGS = sa.text(f"""
     ORDER BY o.platform, o.region, o.availability_type, o.source
 """)  # noqa: S608 - constants of this module
 
-_TRENDING = sa.text(f"""
+_SCORED = f"""
     SELECT c.id, coalesce(c.popularity_score, 0) * power(0.5, greatest(0, coalesce(
             extract(epoch FROM now() - coalesce(c.release_date, make_date(c.release_year, 7, 1))) / 31557600,
             {UNKNOWN_AGE_YEARS})) / {HALF_LIFE_YEARS}) AS score
     FROM contents c
     WHERE c.removed_at IS NULL AND (CAST(:content_type AS text) IS NULL OR c.content_type = :content_type)
-        AND (CAST(:region AS text) IS NULL OR EXISTS (
-            SELECT 1 FROM offerings o WHERE o.content_id = c.id AND o.region = :region AND {_IN_EFFECT}))
-    ORDER BY score DESC, c.id LIMIT :limit
+    ORDER BY score DESC, c.id
+"""  # noqa: S608 - constants of this module
+
+_TRENDING = sa.text(f"{_SCORED} LIMIT :limit")
+
+# The best are looked up one by one until enough are offered there; all offerings are a hundred times more rows. A row
+# limit inside makes it so: without one the planner joins everything first.
+_TRENDING_IN_REGION = sa.text(f"""
+    SELECT c.id, c.score FROM ({_SCORED}) c
+    CROSS JOIN LATERAL (
+        SELECT 1 FROM offerings o WHERE o.content_id = c.id AND o.region = :region AND {_IN_EFFECT} LIMIT 1) AS here
+    ORDER BY c.score DESC, c.id LIMIT :limit
 """)  # noqa: S608 - constants of this module
 
 _BILLING = "array_position(ARRAY['director', 'actor', 'writer', 'producer'], role), position"
@@ -174,9 +183,12 @@ class CatalogueReader:
 
     async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
         """The most popular contents, age counted against them (half in `HALF_LIFE_YEARS`), best first."""
-        parameters = {"limit": limit, "region": region, "content_type": content_type}
+        parameters: dict[str, Any] = {"limit": limit, "content_type": content_type}
+        if region is not None:
+            parameters["region"] = region
+        statement = _TRENDING if region is None else _TRENDING_IN_REGION
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(_TRENDING, parameters)).all()
+            rows = (await connection.execute(statement, parameters)).all()
             contents = {c.content_id: c for c in await _contents(connection, [row.id for row in rows])}
         return [Trend(contents[row.id], round(float(row.score), 4)) for row in rows if row.id in contents]
 

@@ -5,6 +5,7 @@ Used by `mapping` only.
 
 from collections.abc import Iterable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 _WITHOUT_MINOR_UNIT = frozenset(
@@ -44,8 +45,9 @@ def minor_units(amount: Decimal, currency: str | None) -> int:
         The amount is no whole number of minor units: no price is rounded to another one.
     """
     digits = 0 if currency in _WITHOUT_MINOR_UNIT else 3 if currency in _WITH_THOUSANDTHS else 2
-    units = amount.scaleb(digits)
-    if units != units.to_integral_value():
+    # Fractions: a decimal's own arithmetic rounds beyond 28 digits.
+    units = Fraction(amount) * 10**digits
+    if units.denominator != 1:
         raise ValueError(f"{amount} has more than the {digits} fraction digits of {currency or 'a currency'}")
     return int(units)
 

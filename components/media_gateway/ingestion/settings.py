@@ -98,7 +98,7 @@ class Settings(CoreSettings):
 
     @field_validator("webhook_secrets")
     @classmethod
-    def _long_enough(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    def _webhook_secrets_long_enough(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
         if any(len(secret.get_secret_value()) < 16 for secret in value.values()):
             raise ValueError("each secret must have at least 16 characters")
         return value

@@ -88,7 +88,9 @@ def check_revision(revision: str) -> None:
     """
     known = sorted(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
     if revision not in {"head", *known}:
-        raise InvalidInputError(f"there is no revision {revision[:40]!r}; there are: {', '.join(known)}, head")
+        raise InvalidInputError(
+            f"there is no revision {revision[:40]!r}; there are: {', '.join(known)}, head"
+        )
 
 
 def _engine(database_url: str) -> AsyncEngine:

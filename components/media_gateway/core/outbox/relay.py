@@ -149,6 +149,7 @@ class OutboxRelay:
         self._database = database
         self._handlers = dict(handlers)
         self._policy = policy or RelayPolicy()
+        self._complaints: dict[str, str] = {}
 
     async def run(self) -> None:
         """Deliver until cancelled; then return within ``STOP_GRACE_S``, whatever state Postgres and handlers are in."""
@@ -245,6 +246,9 @@ class OutboxRelay:
 
     def _count(self, destination: str, outcome: Outcome) -> None:
         _delivered.labels(destination).inc(len(outcome.delivered))
+        if outcome.delivered and outcome.error is None and destination in self._complaints:
+            del self._complaints[destination]
+            _log.info("outbox delivery works again", destination=destination)
         for row, error in outcome.rejected:
             _rejected.labels(destination).inc()
             _log.error(
@@ -256,7 +260,11 @@ class OutboxRelay:
         _failures.labels(destination, code).inc()
         floor_ms = (error.retry_after_ms or 0) if isinstance(error, MediaGatewayError) else 0
         pause_ms = max(self._policy.backoff.delay_ms(failures - 1, random.random), float(floor_ms))
-        log = _log.warning if isinstance(error, MediaGatewayError) else _log.error
+        # Once for each reason; while it stays the same, only the counter and the debug log go on.
+        repeated = self._complaints.get(destination) == _reason(error)
+        self._complaints[destination] = _reason(error)
+        severe = _log.warning if isinstance(error, MediaGatewayError) else _log.error
+        log = _log.debug if repeated else severe
         log(
             "outbox delivery failed",
             destination=destination,

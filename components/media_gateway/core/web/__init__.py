@@ -12,7 +12,7 @@ from media_gateway.core.web.keys import CALLER
 from media_gateway.core.web.process import event_loop_factory, run_component, stop_signals
 from media_gateway.core.web.routing import Auth, RouteOptions, RouteTable
 from media_gateway.core.web.schemas import Wire
-from media_gateway.core.web.server import RunningComponent, metrics_server, start_component
+from media_gateway.core.web.server import RunningComponent, check_host, metrics_server, start_component
 
 __all__ = [
     "CALLER",
@@ -23,6 +23,7 @@ __all__ = [
     "RouteTable",
     "RunningComponent",
     "Wire",
+    "check_host",
     "create_app",
     "event_loop_factory",
     "metrics_server",

@@ -1,6 +1,7 @@
 """Typed keys of what the kit keeps in an application and on a request."""
 
 import asyncio
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -9,11 +10,32 @@ from media_gateway.core.health import Health
 from media_gateway.core.tokens import Caller
 from media_gateway.core.web.routing import Route
 
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the line of a failed request says beside its status.
+
+    Attributes
+    ----------
+    code, detail : str
+        As in the problem document.
+    cause : BaseException | None
+        What nobody foresaw; logged with its stack.
+    """
+
+    code: str
+    detail: str
+    cause: BaseException | None = None
+
+
 CALLER = web.RequestKey("caller", Caller)
 """Who sends the request, if a token was given and the route considers it: ``request.get(CALLER)``."""
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """Id of the request, the caller's or ours."""
+
+FAILURE = web.RequestKey("failure", Failure)
+"""Why the request failed, for its line in the log."""
 
 PREPARED = web.RequestKey("prepared", bool)
 """Set once the head of the answer is out, from when on no other answer is possible."""

@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import re
 import time
-from typing import Final
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Final
 
 import structlog
 from aiohttp import hdrs, web
@@ -22,7 +24,16 @@ from media_gateway.core.errors import MediaGatewayError, PermissionDeniedError, 
 from media_gateway.core.settings import CoreSettings
 from media_gateway.core.telemetry import DURATION_BUCKETS_S, REQUEST_ID_HEADER, start_trace
 from media_gateway.core.tokens import Caller, TokenVerifier
-from media_gateway.core.web.keys import CALLER, ENDPOINTS, HEALTH, IN_FLIGHT, PREPARED, REQUEST_ID
+from media_gateway.core.web.keys import (
+    CALLER,
+    ENDPOINTS,
+    FAILURE,
+    HEALTH,
+    IN_FLIGHT,
+    PREPARED,
+    REQUEST_ID,
+    Failure,
+)
 from media_gateway.core.web.parsing import check_target, too_large
 from media_gateway.core.web.problems import http_problem_response, problem_response, status_of
 from media_gateway.core.web.routing import Auth
@@ -31,6 +42,7 @@ CLIENT_CLOSED: Final = 499
 """Status in log and metrics of a request whose client went away (nginx's convention; it is never sent)."""
 
 UNMATCHED: Final = "unmatched"
+OTHER: Final = "OTHER"
 
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -70,7 +82,12 @@ def stack(component: str, settings: CoreSettings, verifier: TokenVerifier) -> li
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the request id and the security headers on an answer; called when its headers are about to be sent."""
     request[PREPARED] = True
-    if (request_id := request.get(REQUEST_ID)) is not None:
+    set_headers(response, request.get(REQUEST_ID))
+
+
+def set_headers(response: web.StreamResponse, request_id: str | None) -> None:
+    """As `add_headers`, for an answer that no application gave."""
+    if request_id is not None:
         response.headers[REQUEST_ID_HEADER] = request_id
     response.headers[hdrs.SERVER] = "media-gateway"
     for name, value in SECURITY_HEADERS.items():
@@ -104,6 +121,11 @@ def _observation(component: str) -> Middleware:
         status = CLIENT_CLOSED
         try:
             response = await handler(request)
+        except Exception:
+            # Half of an answer is out; aiohttp cuts the connection, so that the client sees that it is not whole.
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            raise
+        else:
             status = response.status
             if request.app[HEALTH].draining and PREPARED not in request:
                 # Tells the client to take its next request elsewhere, before this connection closes under it.
@@ -130,19 +152,41 @@ def _keep_track(request: web.Request) -> None:
 def _record(component: str, request: web.Request, status: int, seconds: float) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource else UNMATCHED
-    method = request.method if request.method in _METHODS else "OTHER"
+    method = request.method if request.method in _METHODS else OTHER
     _requests.labels(component, method, route, str(status)).inc()
     _seconds.labels(component, method, route).observe(seconds)
     caller = request.get(CALLER)
-    log = _log.debug if route.startswith(_QUIET) and status < 400 else _log.info
-    log(
+    failure = request.get(FAILURE)
+    problem = {"code": failure.code, "problem": failure.detail} if failure else {}
+    if failure and failure.cause:
+        problem["exc_info"] = failure.cause
+    _level(route, status)(
         "request",
         method=method,
         route=route,
-        status=status,
+        status=int(status),
         latency_ms=round(seconds * 1000, 3),
         caller=_pseudonym(caller) if caller else "anonymous",
+        **problem,
     )
+
+
+def record_refused(component: str, status: int, error: MediaGatewayError, request_id: str) -> None:
+    """Count and log what was answered before it became a request."""
+    _requests.labels(component, OTHER, UNMATCHED, str(status)).inc()
+    _level(UNMATCHED, status)(
+        "request", service=component, request_id=request_id, method=OTHER, route=UNMATCHED, status=status,
+        code=error.code, problem=error.message,
+    )  # fmt: skip
+
+
+def _level(route: str, status: int) -> Callable[..., Any]:
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _log.error  # type: ignore[no-any-return]  # structlog's loggers are untyped
+    if status > HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _log.warning  # type: ignore[no-any-return]  # as above
+    quiet = route.startswith(_QUIET) and status < HTTPStatus.BAD_REQUEST
+    return _log.debug if quiet else _log.info  # type: ignore[no-any-return]  # as above
 
 
 def _pseudonym(caller: Caller) -> str:
@@ -152,26 +196,22 @@ def _pseudonym(caller: Caller) -> str:
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever is raised into a problem document; what nobody foresaw is logged with its stack."""
+    """Turn whatever is raised into a problem document, and keep it for the request's line in the log."""
     try:
         return await handler(request)
     except MediaGatewayError as error:
+        unforeseen = status_of(error) == HTTPStatus.INTERNAL_SERVER_ERROR
+        request[FAILURE] = Failure(error.code, error.message, error if unforeseen else None)
         if request.get(PREPARED):
             raise
-        status = status_of(error)
-        if status == 500:
-            _log.exception("request failed", code=error.code)
-        elif status > 500:
-            _log.warning("request failed", code=error.code, problem=error.message)
         return problem_response(error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         return http_problem_response(error)
-    except Exception:
-        _log.exception("unhandled error")
+    except Exception as error:
+        request[FAILURE] = Failure(MediaGatewayError.code, "unhandled error", error)
         if request.get(PREPARED):
-            # Half of an answer is out; aiohttp cuts the connection, so that the client sees that it is not whole.
             raise
         return problem_response(MediaGatewayError("something went wrong on our side"))
 

@@ -1,12 +1,14 @@
 """Request parsing: bytes and text from outside to checked models, or an input error that names the field.
 
 Called by the endpoint of every route. What pydantic lets pass and a database or a JSON reader would choke on is refused
-here once for all: control characters, numbers beyond 64 bits, NaN, doubled keys of a query, broken UTF-8.
+here once for all: control characters, numbers beyond 64 bits, NaN, doubled keys, broken UTF-8.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -16,6 +18,7 @@ from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic_core import from_json
 
 from media_gateway.core.errors import FieldError, InvalidInputError, PayloadTooLargeError
+from media_gateway.core.validation import message_of
 from media_gateway.core.web.problems import UnsupportedMediaTypeError, invalid
 
 M = TypeVar("M", bound=BaseModel)
@@ -29,10 +32,15 @@ MAX_QUERY_FIELDS = 100
 MAX_FIELD_LENGTH = 200
 """Characters of a field's name that an error repeats."""
 
+BROKEN_BODY = (web.RequestPayloadError, ClientPayloadError, HttpProcessingError, ConnectionError)
+"""What reading a body raises that ends early or is not compressed as its header says."""
+
 INT64 = range(-(2**63), 2**63)
 
 _NO_CONTROL = "control characters are not allowed"
-_CLEARER = {"extra_forbidden": "unknown field", "missing": "required"}
+_NO_TEXT = "half of a surrogate pair is no text"
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 # Marks in the raw bytes without which a document can't hold anything that pydantic's parser lets pass and we refuse. They
 # may also stand in harmless places; then the careful check decides.
@@ -56,7 +64,7 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
             body += chunk
             if len(body) > limit_bytes:
                 raise too_large(limit_bytes)
-    except (web.RequestPayloadError, ClientPayloadError, HttpProcessingError, ConnectionError) as error:
+    except BROKEN_BODY as error:
         raise invalid("", "the body could not be read to its end") from error
     return bytes(body)
 
@@ -98,11 +106,55 @@ def parse_json(model: type[M], body: bytes) -> M:
     try:
         if _SUSPICIOUS.search(body):
             _check_value(from_json(body, allow_inf_nan=False))
-        return model.model_validate_json(body, strict=True)
+        parsed = model.model_validate_json(body, strict=True)
     except ValidationError as error:
+        _name_half_pairs(body)
         raise _translate(error) from None
     except ValueError as error:
+        _name_half_pairs(body)
         raise invalid("", f"not valid JSON: {error}") from None
+    _refuse_doubled_keys(body)
+    return parsed
+
+
+def _name_half_pairs(body: bytes) -> None:
+    """Name the fields of a refused document that hold half of a surrogate pair; its parser tells only the place."""
+    if _SURROGATE.search(body):
+        with suppress(ValueError, RecursionError):
+            _check_value(json.loads(body))
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which a key came twice."""
+
+    key = ""
+
+
+def _refuse_doubled_keys(body: bytes) -> None:
+    """Refuse what pydantic's parser lets pass: of two equal keys it takes the last. The document is known to be good JSON."""
+    found = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) == len(pairs):
+            return value
+        names = [name for name, _ in pairs]
+        value = _Doubled(value)
+        value.key = next(name for name in names if names.count(name) > 1)
+        found.append(value)
+        return value
+
+    document = json.loads(body, object_pairs_hook=build)
+    if found:
+        raise invalid(next(_doubled(document, "")), "given more than once")
+
+
+def _doubled(value: Any, where: str) -> Iterator[str]:
+    if isinstance(value, _Doubled):
+        yield f"{where}.{value.key}"[:MAX_FIELD_LENGTH].lstrip(".")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        yield from _doubled(item, f"{where}.{name}"[:MAX_FIELD_LENGTH].lstrip("."))
 
 
 def check_target(request: web.Request) -> None:
@@ -196,6 +248,8 @@ def _problems(value: Any, where: str) -> Iterator[tuple[str, str]]:
 
 def _scalar_problem(value: Any) -> str | None:
     if isinstance(value, str):
+        if _HALF_PAIR.search(value):
+            return _NO_TEXT
         return _NO_CONTROL if _CONTROL.search(value) else None
     if isinstance(value, float):
         return None if math.isfinite(value) else "must be a finite number"
@@ -231,9 +285,7 @@ def _translate(error: ValidationError) -> InvalidInputError:
         :MAX_FIELD_ERRORS
     ]:
         field = ".".join(str(part) for part in problem["loc"])[:MAX_FIELD_LENGTH]
-        message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        message = _CLEARER.get(problem["type"], message[:1].lower() + message[1:])
-        found.append(FieldError(_CONTROL.sub("?", field), message))
+        found.append(FieldError(_CONTROL.sub("?", field), message_of(problem)))
     first = found[0]
     return InvalidInputError(
         f"{first.field}: {first.message}" if first.field else first.message, errors=found

@@ -40,6 +40,12 @@ class UnsupportedMediaTypeError(MediaGatewayError):
     code: ClassVar[str] = "unsupported_media_type"
 
 
+class HeaderTooLargeError(MediaGatewayError):
+    """The request line or a header is longer than what is read."""
+
+    code: ClassVar[str] = "header_too_large"
+
+
 STATUSES: Mapping[type[MediaGatewayError], HTTPStatus] = {
     InvalidInputError: HTTPStatus.BAD_REQUEST,
     UnauthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -48,6 +54,7 @@ STATUSES: Mapping[type[MediaGatewayError], HTTPStatus] = {
     ConflictError: HTTPStatus.CONFLICT,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HeaderTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     MediaGatewayError: HTTPStatus.INTERNAL_SERVER_ERROR,
     UpstreamError: HTTPStatus.BAD_GATEWAY,
@@ -65,6 +72,7 @@ TITLES: Mapping[str, str] = {
     "conflict": "Conflict with the present state",
     "payload_too_large": "The body is too large",
     "unsupported_media_type": "Unsupported media type",
+    "header_too_large": "A header is too large",
     "rate_limited": "Too many requests",
     "internal": "Internal error",
     "upstream_failed": "A service behind this one failed",

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import NoReturn
 
@@ -22,16 +22,23 @@ EXIT_CONFIG = 78
 _log = structlog.get_logger(__name__)
 
 
-def run_component(component: Component[S]) -> None:
+def run_component(component: Component[S], *, unread: Sequence[str] = ()) -> None:
     """Serve a component until SIGTERM or SIGINT, then drain it; a second signal ends the process at once.
 
     A wrong or missing setting ends the process with status 78 and one line on standard error for each.
+
+    Parameters
+    ----------
+    unread
+        What is to be warned of once the log is set up: variables that look like settings and are none.
     """
     try:
         settings = load_settings(component.settings)
     except NotConfiguredError as error:
         _give_up(error)
     configure_logging(settings, service=component.name)
+    if unread:
+        _log.warning("variables that nothing reads", variables=list(unread))
     try:
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(_serve(component, settings))

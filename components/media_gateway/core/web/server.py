@@ -1,8 +1,9 @@
 """A component on a port: started beside others (``media-gateway up``), in a test, or alone by `run_component`."""
 
 import asyncio
-import logging
+import errno
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +19,7 @@ from media_gateway.core.settings import PREFIX, CoreSettings
 from media_gateway.core.web.app import create_app, metrics
 from media_gateway.core.web.component import Component, S
 from media_gateway.core.web.keys import HEALTH, IN_FLIGHT
+from media_gateway.core.web.protocol import ProblemRunner
 
 CLOSING_S = 5.0
 """Share of the drain that is kept for undoing the wiring and closing backends, in seconds; at most a quarter of it."""
@@ -131,9 +133,10 @@ async def start_component(
         if backends is None:
             backends = await stack.enter_async_context(open_backends(settings, component.needs))
         app = create_app(component, settings, backends)
-        logging.getLogger("aiohttp.server").addFilter(_is_news)
         # A handler whose client went away is cancelled: it must not hold connections for an answer nobody reads.
-        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=CUT_OFF_S)
+        runner = ProblemRunner(
+            app, component.name, access_log=None, handler_cancellation=True, shutdown_timeout=CUT_OFF_S
+        )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         if port is None:
@@ -144,12 +147,6 @@ async def start_component(
         raise
     _log.info("listening", component=component.name, url=url)
     return RunningComponent(component.name, url, app, runner, settings, stack)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    # aiohttp says this, with a stack, when bytes are no HTTP, which is the sender's affair, and when a handler failed, which
-    # the error middleware has logged already.
-    return record.msg != "Error handling request from %s"
 
 
 @asynccontextmanager
@@ -171,10 +168,25 @@ async def metrics_server(host: str, port: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+def check_host(host: str, error: OSError) -> None:
+    """Tell a wrong host from a taken port, after an address could not be listened on.
+
+    Raises
+    ------
+    NotConfiguredError
+        The host is none of this machine's.
+    """
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        raise NotConfiguredError(
+            f"{PREFIX}SERVICE_HOST: {host} is no address of this machine; example: {PREFIX}SERVICE_HOST=0.0.0.0"
+        ) from error
+
+
 async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> str:
     try:
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
+        check_host(host, error)
         reason = f"{host}:{port} can't be listened on ({os.strerror(error.errno or 0).lower()})"
         raise NotConfiguredError(
             f"{PREFIX}{setting}: {reason}; example: {PREFIX}{setting}=0 takes a free port"

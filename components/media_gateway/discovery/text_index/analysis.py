@@ -26,11 +26,12 @@ _SEQUEL = re.compile(r"(.+?) (?:(?:part|volume|vol|chapter|episode) )?(?:\d{1,4}
 _YEAR = re.compile(r"^(?:18|19|20)\d\d$")
 _DECADE = re.compile(r"(?:19|20)?\d0s")
 
-_NUMERALS = {
-    numeral: str(number)
-    for number, numeral in enumerate("ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx".split(), 2)
-}
-_NUMBERS = {word: str(n) for n, word in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_ROMAN = "ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx"
+_NUMBER_WORDS = "one two three four five six seven eight nine ten"
+_PARTICLE_WORDS = "de del della di da dos du van von der den ten la le el"
+
+_NUMERALS = {numeral: str(number) for number, numeral in enumerate(_ROMAN.split(), 2)}
+_NUMBERS = {word: str(n) for n, word in enumerate(_NUMBER_WORDS.split(), 1)}
 _AFTER_PART = _NUMERALS | _NUMBERS | {"i": "1"}
 """What is a number after "part", where a lone letter or a word can't be anything else."""
 
@@ -38,11 +39,11 @@ _AT_END = {numeral: number for numeral, number in _NUMERALS.items() if numeral !
 """What is a number at the end of a title: there is a fifth "Rocky V", but "Malcolm X" is no tenth."""
 
 _ANYWHERE = {numeral: number for numeral, number in _AT_END.items() if numeral != "v"}
-_PART = re.compile(r"(.+?) (?:part|volume|vol|chapter|episode) (\w+)(?: .*)?")
-_NUMBERED = re.compile(r"(.+) (\w+)")
+_PART = re.compile(r"(.+?) (?:part|volume|vol|chapter|episode) (\w+)( .*)?")
+_NUMBERED = re.compile(r"(.+) (\w+)()")
 
 _NAME_SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "iv"})
-_PARTICLES = frozenset("de del della di da dos du van von der den ten la le el".split())
+_PARTICLES = frozenset(_PARTICLE_WORDS.split())
 
 _SOUNDS = (
     (re.compile(r"\bkn"), "n"),
@@ -94,12 +95,19 @@ def series_keys(title: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for form in map(loose, shared) if form and form != whole))
 
 
-def sequel_keys(title: str) -> tuple[str, ...]:
-    """A numbered title as base and number, however either is written: ``godfather2`` for ``The Godfather Part II``."""
+def sequel_keys(title: str, *, continued: bool = True) -> tuple[str, ...]:
+    """A numbered title as base and number, however either is written: ``godfather2`` for ``The Godfather Part II``.
+
+    Parameters
+    ----------
+    continued
+        Words may follow the number without a sign before them.
+    """
     keys = []
     for text in (fold(title), fold(_SUBTITLE.split(title, maxsplit=1)[0])):
         for pattern, numerals in ((_PART, _AFTER_PART), (_NUMBERED, _AT_END)):
-            if match := pattern.fullmatch(text):
+            match = pattern.fullmatch(text)
+            if match and (continued or not match[3]):
                 base, number = loose(match[1]), numerals.get(match[2], match[2])
                 if base and number.isascii() and number.isdigit() and len(number) <= 2:
                     keys.append(f"{base}{int(number)}")

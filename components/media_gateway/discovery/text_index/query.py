@@ -15,16 +15,22 @@ from media_gateway.discovery.text_index.analysis import (
     GRAM_QUERY_LIMIT,
     QueryText,
     allowed_typos,
+    decade_of,
     grams,
     loose,
+    sequel_keys,
+    singular,
+    sound,
+    with_digits,
 )
-from media_gateway.discovery.text_index.schema import SEARCHED_FIELDS, stems
+from media_gateway.discovery.text_index.kinds import Kind, kind_asked
+from media_gateway.discovery.text_index.schema import stems
 
 EXACT_TIER = 1_000_000.0
 """Score of a whole title (with its year, if one was given)."""
 
 LOOSE_TIER = 100_000.0
-"""Score of a whole title but for its article or its spaces."""
+"""Score of a whole title but for its article or its spaces, or for how its number is written."""
 
 SERIES_TIER = 20_000.0
 """Score of a title that continues after the query with a subtitle or a number."""
@@ -32,16 +38,34 @@ SERIES_TIER = 20_000.0
 PERSON_TIER = 10_000.0
 """Score of a content whose people bear the name that is the whole query."""
 
+LAST_NAME_TIER = 6_000.0
+"""Score of a content with a director or lead whose last name is the whole query."""
+
+KIND_TIER = 4_000.0
+"""Score of a content of the genre and the years that are all the query asks for."""
+
+NAMES_PER_TITLE = 3
+"""A word is meant as a last name if it is that of so many times more directors and leads than titles have it: true of
+"kubrick", about whom there are films, and not of "king"."""
+
 NAME_SCORE = 30.0
 """Score of a person's full name inside a longer query: about one rare word in a title."""
 
 NAME_LENGTHS = (4, 3, 2)
 """Words of a full name, longest first."""
 
-FIELD_BOOSTS = {"title": 3.0, "people": 2.5, "year": 2.0, "genres": 1.5, "keywords": 1.2, "overview": 1.0}
+FIELD_BOOSTS = {
+    "title": 3.0,
+    "people": 2.5,
+    "last_name": 2.5,
+    "year": 2.0,
+    "genres": 1.5,
+    "keywords": 1.2,
+    "overview": 1.0,
+}
 """Weight of a word by where it stands; title over people over the rest as measured best on descriptions of films."""
 
-UNSCALED_FIELDS = frozenset({"people", "year", "genres"})
+UNSCALED_FIELDS = frozenset({"people", "last_name", "year", "genres"})
 """Fields whose length says nothing: a film is not less one of an actor's for naming more of its cast."""
 
 TIE_BREAKER = 0.1
@@ -53,19 +77,31 @@ TYPO_SCORE = 5.0
 MISTYPED_TITLE_SCORE = 25.0
 """Score of a whole title with a wrong letter: about one rare word in a title."""
 
+SOUND_SCORE = 30.0
+"""Score of a whole title that only sounds like the query: its words rarely match besides."""
+
 GRAM_SHARE = 0.6
 """Share of the query's title grams a title must have: two typos in a title of ten letters leave 54 to 62 %."""
 
 GRAM_BOOST = 0.5
 
 
+RELEVANCE = (
+    (EXACT_TIER, 1.0),
+    (LOOSE_TIER, 0.95),
+    (SERIES_TIER, 0.92),
+    (PERSON_TIER, 0.9),
+    (LAST_NAME_TIER, 0.88),
+    (KIND_TIER, 0.86),
+)
+
+
 def relevance(score: float) -> float:
     """A raw score on the scale 0 to 1 that callers see; never decreasing in the score.
 
-    1.0 a whole title, 0.95 a whole title but for article or spaces, 0.92 its sequels, 0.9 the person asked for; else
-    0.85 * s / (s + 20), where a score of 20 is about one rare word in a title.
+    As `RELEVANCE` for the tiers; else 0.85 * s / (s + 20), where a score of 20 is about one rare word in a title.
     """
-    for tier, value in ((EXACT_TIER, 1.0), (LOOSE_TIER, 0.95), (SERIES_TIER, 0.92), (PERSON_TIER, 0.9)):
+    for tier, value in RELEVANCE:
         if score >= tier:
             return value
     return round(0.85 * score / (score + 20.0), 4)
@@ -85,9 +121,13 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
         clauses.append(_constant(schema, "title_series", squeezed, SERIES_TIER))
         if not searcher.doc_freq("title_key", query.key):
             clauses += _mistyped_title(schema, squeezed)
+            clauses.append(_constant(schema, "title_sound", sound(query.key), SOUND_SCORE))
+    clauses += _numbered_title(schema, query)
     if query.title_and_year:
         clauses.append(_title_of_year(schema, *query.title_and_year))
-    clauses.append(_constant(schema, "person_key", query.key.replace(" ", ""), PERSON_TIER))
+    clauses.append(_person(schema, searcher, query))
+    if kind := kind_asked(query.words):
+        clauses.append(_of_kind(schema, kind))
     if query.terms:
         clauses.append(_words(schema, searcher, query, strict=strict))
     if len(query.key) <= GRAM_QUERY_LIMIT:
@@ -138,11 +178,41 @@ def _title_of_year(schema: tantivy.Schema, title: str, year: int) -> Query:
     return Query.const_score_query(Query.boolean_query([(Occur.Must, part) for part in both]), EXACT_TIER)
 
 
+def _numbered_title(schema: tantivy.Schema, query: QueryText) -> list[Query]:
+    """The part of a series that is asked for by its number; the first one seldom has it in its title."""
+    clauses = []
+    for key in sequel_keys(query.text, continued=False):
+        clauses.append(_constant(schema, "title_number", key, LOOSE_TIER))
+        base = key.removesuffix("1")
+        if base != key and not base[-1:].isdigit():
+            clauses.append(_constant(schema, "title_loose", base, SERIES_TIER))
+    return clauses
+
+
+def _person(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText) -> Query:
+    """The person whose full name, or whose last name, is the whole query."""
+    name = query.key.replace(" ", "")
+    clauses = [_constant(schema, "person_key", name, PERSON_TIER)]
+    # Of two words ("de niro") the title field counts neither together, and few titles are made of them.
+    in_titles = searcher.doc_freq("title", _title_form(name))
+    if searcher.doc_freq("lead_name", name) >= NAMES_PER_TITLE * in_titles:
+        clauses.append(_constant(schema, "lead_name", name, LAST_NAME_TIER))
+    return Query.disjunction_max_query(clauses)
+
+
+def _of_kind(schema: tantivy.Schema, kind: Kind) -> Query:
+    wanted = [Query.term_set_query(schema, "genre", sorted(slugs)) for slugs in kind.genres]
+    if kind.years:
+        wanted.append(Query.term_set_query(schema, "year", list(kind.years)))
+    return Query.const_score_query(Query.boolean_query([(Occur.Must, part) for part in wanted]), KIND_TIER)
+
+
 def _words(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
     names = _names(searcher, query.words)
     in_names = {word for name in names for word in name}
     parts = [_name(schema, searcher, name) for name in names]
-    parts += [_word(schema, searcher, term) for term in query.terms if term not in in_names]
+    fields = _people_fields(searcher, query)
+    parts += [_word(schema, searcher, term, fields[term]) for term in query.terms if term not in in_names]
     return _any_of(parts, at_least=_words_needed(len(parts)) if strict else 1)
 
 
@@ -162,8 +232,8 @@ def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[st
 
 
 def _name(schema: tantivy.Schema, searcher: tantivy.Searcher, name: Sequence[str]) -> Query:
-    """The person, or (a name may stand in a title) the single words."""
-    apart = Query.boolean_query([(Occur.Must, _word(schema, searcher, word)) for word in name])
+    """The person, or (a name may stand in a title) the single words; never one word of one person, one of another."""
+    apart = Query.boolean_query([(Occur.Must, _word(schema, searcher, word, None)) for word in name])
     return Query.disjunction_max_query(
         [_constant(schema, "person_key", "".join(name), NAME_SCORE), apart], TIE_BREAKER
     )
@@ -174,9 +244,47 @@ def _words_needed(count: int) -> int:
     return count if count <= 2 else 2 if count == 3 else max(3, count // 4)
 
 
-def _word(schema: tantivy.Schema, searcher: tantivy.Searcher, term: str) -> Query:
+def _people_fields(searcher: tantivy.Searcher, query: QueryText) -> dict[str, str | None]:
+    """Where a word may name a person: anywhere in a name, only as a last name, or (None) not at all.
+
+    Two names side by side that are nobody's full name are the last names of two people ("pacino coppola"), unless the one
+    before is mostly a first name: "james bond" is one person, who is in no cast, and not some James beside some Bond.
+    """
+    words = query.words
+    named = [
+        searcher.doc_freq("people", word) > searcher.doc_freq("title", _title_form(word)) for word in words
+    ]
+    last = [2 * searcher.doc_freq("last_name", word) >= searcher.doc_freq("people", word) for word in words]
+    fields: dict[str, str | None] = {}
+    for position, word in enumerate(words):
+        before = position > 0 and named[position - 1]
+        after = position + 1 < len(words) and named[position + 1]
+        if not before and not after:
+            fields.setdefault(word, "people")
+        else:
+            fields[word] = "last_name" if last[position] and (not before or last[position - 1]) else None
+    return fields
+
+
+def _title_form(term: str) -> str:
+    return "".join(stems(with_digits(term))) or term
+
+
+def _forms(term: str, people_field: str | None) -> dict[str, str]:
+    """A word as each field has it."""
     stem = "".join(stems(term)) or term
-    forms = {field: term if field in {"people", "year"} else stem for field in SEARCHED_FIELDS}
+    forms = {
+        "title": _title_form(term),
+        "genres": stem,
+        "keywords": singular(term),
+        "overview": stem,
+        "year": decade_of(term) or term,
+    }
+    return forms | ({people_field: term} if people_field else {})
+
+
+def _word(schema: tantivy.Schema, searcher: tantivy.Searcher, term: str, people_field: str | None) -> Query:
+    forms = _forms(term, people_field)
     counts = {field: searcher.doc_freq(field, form) for field, form in forms.items()}
     queries = [
         _constant(schema, field, form, FIELD_BOOSTS[field] * _rarity(searcher.num_docs, counts[field]))
@@ -189,7 +297,8 @@ def _word(schema: tantivy.Schema, searcher: tantivy.Searcher, term: str) -> Quer
     if not queries and typos:
         queries = [
             Query.const_score_query(Query.fuzzy_term_query(schema, field, forms[field], typos), TYPO_SCORE)
-            for field in ("title", "people", "genres")
+            for field in ("title", "people", "last_name", "genres")
+            if field in forms
         ]
     return Query.disjunction_max_query(queries, TIE_BREAKER) if queries else Query.empty_query()
 

@@ -1,19 +1,32 @@
 """Why a content was found, in words for a person. Worked out for the contents of one page, after the search."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
 
 from media_gateway.discovery.documents import IndexedContent, Person
-from media_gateway.discovery.text_index.analysis import QueryText, allowed_typos, fold, loose, series_keys
-from media_gateway.discovery.text_index.schema import genre_words, stems
+from media_gateway.discovery.text_index.analysis import (
+    QueryText,
+    allowed_typos,
+    decade_of,
+    fold,
+    loose,
+    sequel_keys,
+    series_keys,
+    singular,
+    with_digits,
+)
+from media_gateway.discovery.text_index.schema import genre_words, keyword_words, stems
 
 MAX_REASONS = 5
 """Reasons given at most, strongest first."""
 
 MAX_NAMES = 2
 """People named at most for one role."""
+
+MAX_KEYWORDS = 3
+"""Keywords quoted at most."""
 
 SIMILAR_TITLE = 80.0
 """Least likeness, in per cent, of a title that is called similar before anything else is said."""
@@ -29,13 +42,17 @@ def match_reasons(query: QueryText, content: IndexedContent) -> list[str]:
     asked = _Asked(query)
     whole = _whole_title(query, content)
     found = [
-        *([whole] if whole else asked.listed("title", (fold(title) for title in content.titles))),
+        *(
+            [whole]
+            if whole
+            else asked.listed("title", (with_digits(fold(title)) for title in content.titles))
+        ),
         *_people(asked, content.people),
         *_genres(asked, content.genres),
         *_year(asked, content.release_year),
     ]
     if not whole:
-        found += asked.listed("keyword", (fold(" ".join(content.keywords)),), only_new=True)
+        found += _keywords(asked, content.keywords)
         found += asked.listed("description", (fold(content.overview or ""),), only_new=True)
         if fuzz.ratio(query.key, fold(content.title)) >= SIMILAR_TITLE:
             found.insert(0, "title is similar")
@@ -66,12 +83,14 @@ class _Asked:
 
 
 def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
-    squeezed = loose(query.key)
+    squeezed, numbers = loose(query.key), set(sequel_keys(query.text, continued=False))
     for title in content.titles:
         known_as = "" if title == content.title else f" (“{title}”)"
         if fold(title) == query.key:
             return f"title matches exactly{known_as}"
         if squeezed and squeezed == loose(fold(title)):
+            return f"title matches{known_as}"
+        if not numbers.isdisjoint(sequel_keys(title)):
             return f"title matches{known_as}"
         if squeezed in series_keys(title):
             return f"title begins with it{known_as}"
@@ -85,6 +104,8 @@ def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
 def _people(asked: _Asked, people: Iterable[Person]) -> list[str]:
     terms = set(asked.query.terms)
     squeezed = asked.query.key.replace(" ", "")
+    people = list(people)
+    everybody = {word for person in people for word in fold(person.name).split()}
     whole, parts = dict[str, list[str]](), dict[str, list[str]]()
     for person in people:
         words = fold(person.name).split()
@@ -92,11 +113,38 @@ def _people(asked: _Asked, people: Iterable[Person]) -> list[str]:
         if "".join(words) in squeezed:
             whole.setdefault(role, []).append(person.name)
             asked.explain(words)
-        elif not terms.isdisjoint(words):
+        elif _one_person(asked.query.words, words, terms, everybody):
             parts.setdefault(role, []).append(person.name)
             asked.explain(words)
     # Somebody named in full explains the words; namesakes of one word then only distract.
     return [f"{role}: {', '.join(names[:MAX_NAMES])}" for role, names in (whole or parts).items()]
+
+
+def _one_person(asked: Sequence[str], name: Sequence[str], terms: set[str], everybody: set[str]) -> bool:
+    """Whether words of a query mean this person: two of the name, the last name, or a first name that stands alone.
+
+    A first name beside a name of somebody else, as in "james bond", does not.
+    """
+    found = [word for word in name if word in terms]
+    if len(found) > 1 or (found and found[0] == name[-1]):
+        return True
+    for position, word in enumerate(asked):
+        if word in found and everybody.isdisjoint(
+            (*asked[max(0, position - 1) : position], *asked[position + 1 : position + 2])
+        ):
+            return True
+    return False
+
+
+def _keywords(asked: _Asked, keywords: Iterable[str]) -> list[str]:
+    """Whole keywords with words of the query that nothing explained before."""
+    wanted = {singular(term): term for term in asked.query.terms if term not in asked.explained}
+    found: list[str] = []
+    for keyword in keywords:
+        if words := [wanted[word] for word in keyword_words(keyword) if word in wanted]:
+            asked.explain(words)
+            found.append(keyword)
+    return [f"keyword: {', '.join(found[:MAX_KEYWORDS])}"] if found else []
 
 
 def _genres(asked: _Asked, genres: Iterable[str]) -> list[str]:
@@ -109,10 +157,13 @@ def _genres(asked: _Asked, genres: Iterable[str]) -> list[str]:
 
 
 def _year(asked: _Asked, year: int | None) -> list[str]:
-    if str(year) not in asked.query.terms:
+    if year is None:
         return []
-    asked.explain([str(year)])
-    return [f"year: {year}"]
+    words = [
+        term for term in asked.query.terms if (decade_of(term) or term) in {str(year), f"{year // 10}0s"}
+    ]
+    asked.explain(words)
+    return [f"year: {year}"] if words else []
 
 
 def _nearly(query: QueryText, content: IndexedContent) -> list[str]:

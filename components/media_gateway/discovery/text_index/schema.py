@@ -1,5 +1,6 @@
 """Fields of the text index and how a content becomes a document of it. Used by the text index only."""
 
+import re
 import struct
 from uuid import UUID
 
@@ -25,13 +26,21 @@ STEMMED, PLAIN, GRAMS, WHOLE = "stemmed", "plain", "grams", "raw"
 POPULARITY_WEIGHT = 0.25
 """Most that popularity adds to a score, as a share of it: it parts equals and never lifts a poor match over a good one."""
 
+LEADS = 3
+"""Actors taken for leads of a content whose description names none."""
+
 GENRE_WORDS = {
-    "science_fiction": "sci fi scifi sf",
-    "romance": "romantic",
-    "music": "musical",
-    "comedy": "funny",
+    "science_fiction": ("sci fi", "scifi", "sf"),
+    "romance": ("romantic",),
+    "music": ("musical",),
+    "comedy": ("funny",),
 }
 """Other words people use for a genre."""
+
+_NOT_STEMMED = re.compile(
+    r"\b(?:boxing|universal|university|organization|general|generation|policy|marketing)\b"
+)
+"""Words of films that the stemmer confuses with others: a box, the universe, an organ, the police, a market."""
 
 _stemmer = (
     tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.stemmer("english")).build()
@@ -50,6 +59,7 @@ def build_schema() -> tantivy.Schema:
         "title_sound",
         "person_key",
         "last_name",
+        "lead_name",
         "genre",
         "platform",
         "content_type",
@@ -78,12 +88,17 @@ def register_tokenizers(index: tantivy.Index) -> None:
 
 def stems(folded: str) -> list[str]:
     """The stemmed words of folded text, as the stemmed fields keep them."""
-    return _stemmer.analyze(folded)
+    return _stemmer.analyze(_guarded(folded))
+
+
+def _guarded(folded: str) -> str:
+    """Text in which a digit keeps the stemmer away from words it would make the same as others."""
+    return _NOT_STEMMED.sub(r"\g<0>0", folded)
 
 
 def genre_words(genre: str) -> str:
     """The words a genre is found by, folded."""
-    return f"{fold(genre.replace('_', ' '))} {GENRE_WORDS.get(genre, '')}"
+    return " ".join((fold(genre.replace("_", " ")), *GENRE_WORDS.get(genre, ())))
 
 
 def keyword_words(keyword: str) -> list[str]:
@@ -99,12 +114,7 @@ def document_of(content: IndexedContent) -> tantivy.Document:
     document.add_unsigned("id_high", high)
     document.add_unsigned("id_low", low)
     _add_titles(document, content)
-    for name in dict.fromkeys(fold(person.name) for person in content.people):
-        document.add_text("people", name)
-        for key in name_keys(name):
-            document.add_text("person_key", key)
-        for key in last_names(name):
-            document.add_text("last_name", key)
+    _add_people(document, content)
     for genre in content.genres:
         document.add_text("genre", genre)
         document.add_text("genres", genre_words(genre))
@@ -112,7 +122,7 @@ def document_of(content: IndexedContent) -> tantivy.Document:
         document.add_text("platform", platform)
     document.add_text("content_type", content.content_type)
     document.add_text("keywords", " ".join(" ".join(keyword_words(keyword)) for keyword in content.keywords))
-    document.add_text("overview", fold(content.overview or ""))
+    document.add_text("overview", _guarded(fold(content.overview or "")))
     if content.release_year is not None:
         document.add_text("year", str(content.release_year))
         document.add_text("year", f"{content.release_year // 10}0s")
@@ -122,9 +132,32 @@ def document_of(content: IndexedContent) -> tantivy.Document:
     return document
 
 
+def _add_people(document: tantivy.Document, content: IndexedContent) -> None:
+    for name in dict.fromkeys(fold(person.name) for person in content.people):
+        document.add_text("people", name)
+        for key in name_keys(name):
+            document.add_text("person_key", key)
+        for key in last_names(name):
+            document.add_text("last_name", key)
+    for key in dict.fromkeys(key for name in _leads(content) for key in last_names(name)):
+        document.add_text("lead_name", key)
+
+
+def _leads(content: IndexedContent) -> list[str]:
+    """Folded names of directors and of leads: who is named in the description, or else the first in the cast.
+
+    The description first, because many catalogues list a cast by alphabet.
+    """
+    overview = f" {fold(content.overview or '')} "
+    actors = [fold(person.name) for person in content.people if person.role == "actor"]
+    told_of = [name for name in actors if f" {name} " in overview]
+    directors = [fold(person.name) for person in content.people if person.role == "director"]
+    return directors + (told_of or actors[:LEADS])
+
+
 def _add_titles(document: tantivy.Document, content: IndexedContent) -> None:
     for key in dict.fromkeys(fold(title) for title in content.titles):
-        document.add_text("title", with_digits(key))
+        document.add_text("title", _guarded(with_digits(key)))
         document.add_text("title_key", key)
         document.add_text("title_loose", loose(key))
         document.add_text("title_sound", sound(key))

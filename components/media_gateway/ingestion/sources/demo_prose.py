@@ -190,7 +190,7 @@ def _cast(film: Mapping[str, Any]) -> str:
         f"The cast includes {some}.",
         f"{some} are in the cast.",
         f"Among the cast are {some}.",
-        f"It has {some} in its cast.",
+        f"Its cast includes {some}.",
     )
     return _choice(film, 2, phrases)
 

