@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from media_gateway.core.errors import (
     InvalidInputError,
@@ -49,6 +50,20 @@ async def test_an_outage_loses_nothing_and_keeps_the_order(database, sink):
     )
     assert failed is not None
     assert failed >= (failed_before or 0) + 5
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(database, sink):
+    down = True
+    sink.fail = lambda rows: UnavailableError("down") if down else None
+    with capture_logs() as lines:
+        async with running(database, sink):
+            await put(database, ("a", 1))
+            await eventually(lambda: sink.calls >= 5)
+            down = False
+            await eventually(lambda: len(sink.bodies) == 1)
+            await eventually(lambda: any(line["event"] == "outbox delivery works again" for line in lines))
+    loud = [(line["log_level"], line["event"]) for line in lines if line["log_level"] != "debug"]
+    assert loud == [("warning", "outbox delivery failed"), ("info", "outbox delivery works again")]
 
 
 async def test_an_outage_in_mid_batch_repeats_rows_but_never_reorders_first_deliveries(database):

@@ -13,6 +13,7 @@ import typer
 
 from media_gateway import __version__
 from media_gateway.cli.console import EXIT_CODES, exit_code
+from media_gateway.cli.environment import state_option
 from media_gateway.cli.main import COMMANDS, build, main
 from media_gateway.core.errors import (
     ConflictError,
@@ -21,6 +22,7 @@ from media_gateway.core.errors import (
     NotConfiguredError,
     UnavailableError,
 )
+from media_gateway.core.settings import CoreSettings
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -182,3 +184,9 @@ def test_the_web_kit_loads_no_driver() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+def test_suggested_commands_find_the_same_state_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "with space"
+    assert state_option(CoreSettings(state_dir=folder)) == f" --state-dir '{folder}'"
+    assert state_option(CoreSettings()) == ""

@@ -95,12 +95,8 @@ async def both(issuer: Issuer) -> AsyncIterator[TokenVerifier]:
 async def test_minted_token_gives_back_its_caller(verifier: TokenVerifier) -> None:
     token = mint_token(SECRET, "user-1", scopes=frozenset({"a", "b"}), roles=frozenset({"admin"}), tier="pro")
     caller = await verifier.verify(token)
-    assert (caller.subject, caller.scopes, caller.roles, caller.tier) == (
-        "user-1",
-        {"a", "b"},
-        {"admin"},
-        "pro",
-    )
+    assert (caller.subject, caller.tier) == ("user-1", "pro")
+    assert (caller.scopes, caller.roles) == (frozenset({"a", "b"}), frozenset({"admin"}))
 
 
 async def test_published_keys_verify_their_own_algorithm(

@@ -147,16 +147,19 @@ def singular(word: str) -> str:
 
 
 def name_keys(folded: str) -> tuple[str, ...]:
-    """What a person's whole folded name is asked by, without spaces: all of it, and first and last name."""
+    """What a person's folded name is asked by, without spaces: all of it, without "Jr.", and first and last name."""
     words = folded.split()
-    return tuple(dict.fromkeys(("".join(words), f"{words[0]}{words[-1]}"))) if words else ()
+    short = _without_suffix(words)
+    return tuple(dict.fromkeys(("".join(words), "".join(short), f"{short[0]}{short[-1]}"))) if words else ()
+
+
+def _without_suffix(words: list[str]) -> list[str]:
+    return words[:-1] if len(words) > 2 and words[-1] in _NAME_SUFFIXES else words
 
 
 def last_names(folded: str) -> tuple[str, ...]:
     """The last name in a folded name, also with the particles before it: ``niro`` and ``deniro``."""
-    words = folded.split()
-    while len(words) > 2 and words[-1] in _NAME_SUFFIXES:
-        words.pop()
+    words = _without_suffix(folded.split())
     if len(words) < 2:
         return ()
     start = len(words) - 1

@@ -12,6 +12,7 @@ from media_gateway.discovery.text_index.analysis import (
     decade_of,
     fold,
     loose,
+    name_keys,
     sequel_keys,
     series_keys,
     singular,
@@ -101,39 +102,37 @@ def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
     return None
 
 
-def _people(asked: _Asked, people: Iterable[Person]) -> list[str]:
-    terms = set(asked.query.terms)
+def _people(asked: _Asked, people: Sequence[Person]) -> list[str]:
     squeezed = asked.query.key.replace(" ", "")
-    people = list(people)
-    everybody = {word for person in people for word in fold(person.name).split()}
+    names = {person: fold(person.name).split() for person in people}
+    everybody = {word for words in names.values() for word in words}
+    first_names = {word for words in names.values() for word in words[:-1]}
     whole, parts = dict[str, list[str]](), dict[str, list[str]]()
-    for person in people:
-        words = fold(person.name).split()
+    for person, words in names.items():
         role = _ROLE_WORDS.get(person.role, person.role)
-        if "".join(words) in squeezed:
+        if any(key in squeezed for key in name_keys(" ".join(words))):
             whole.setdefault(role, []).append(person.name)
             asked.explain(words)
-        elif _one_person(asked.query.words, words, terms, everybody):
+        elif _is_meant(asked.query, words, everybody, first_names):
             parts.setdefault(role, []).append(person.name)
             asked.explain(words)
     # Somebody named in full explains the words; namesakes of one word then only distract.
     return [f"{role}: {', '.join(names[:MAX_NAMES])}" for role, names in (whole or parts).items()]
 
 
-def _one_person(asked: Sequence[str], name: Sequence[str], terms: set[str], everybody: set[str]) -> bool:
+def _is_meant(query: QueryText, name: Sequence[str], everybody: set[str], first_names: set[str]) -> bool:
     """Whether words of a query mean this person: two of the name, the last name, or a first name that stands alone.
 
-    A first name beside a name of somebody else, as in "james bond", does not.
+    Not one word of a name beside a word of somebody else's: "james bond" means neither James Caan nor Rudy Bond.
     """
-    found = [word for word in name if word in terms]
-    if len(found) > 1 or (found and found[0] == name[-1]):
-        return True
-    for position, word in enumerate(asked):
-        if word in found and everybody.isdisjoint(
-            (*asked[max(0, position - 1) : position], *asked[position + 1 : position + 2])
-        ):
-            return True
-    return False
+    found = [word for word in name if word in query.terms]
+    if len(found) != 1:
+        return len(found) > 1
+    at = query.words.index(found[0])
+    before, after = query.words[max(0, at - 1) : at], query.words[at + 1 : at + 2]
+    if found[0] == name[-1]:
+        return first_names.isdisjoint(before)
+    return everybody.isdisjoint((*before, *after))
 
 
 def _keywords(asked: _Asked, keywords: Iterable[str]) -> list[str]:
@@ -175,4 +174,4 @@ def _nearly(query: QueryText, content: IndexedContent) -> list[str]:
 
 def _mistyped(term: str, word: str) -> bool:
     allowed = allowed_typos(term)
-    return allowed > 0 and OSA.distance(term, word, score_cutoff=allowed) <= allowed
+    return allowed > 0 and 0 < OSA.distance(term, word, score_cutoff=allowed) <= allowed

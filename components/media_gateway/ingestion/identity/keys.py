@@ -77,7 +77,7 @@ class TitleKeys(NamedTuple):
         64-bit hash of scope, year and key; None if the title alone says too little (no year, or an episode whose place
         in its series is unknown), then no title rule applies.
     block_head, block_tail : int | None
-        64-bit hashes of scope and the first and last letters; None where `title_hash` is or the title is too short.
+        64-bit hashes of scope, numbers in the title, and its first and last letters; None where `title_hash` is or the title is too short.
     """
 
     key: str
@@ -96,7 +96,7 @@ class TitleKeys(NamedTuple):
         sizes = {size, _block_size(len(self.compact) - 1), _block_size(len(self.compact) + 1)}
         if len(sizes) == 1:
             return (self.block_head,), (self.block_tail,)
-        blocks = [_blocks(self.scope, self.compact, length) for length in sorted(sizes)]
+        blocks = [_blocks(self.scope, self.key, length) for length in sorted(sizes)]
         return tuple(head for head, _ in blocks), tuple(tail for _, tail in blocks)
 
 
@@ -158,7 +158,7 @@ def title_keys(record: Facts) -> TitleKeys:
     if year is None or scope is None:
         return TitleKeys(key, compact, scope or record.content_type.value, year, None, None, None)
     head, tail = (
-        _blocks(scope, compact, _block_size(len(compact))) if len(compact) >= FUZZY_LENGTH else (None, None)
+        _blocks(scope, key, _block_size(len(compact))) if len(compact) >= FUZZY_LENGTH else (None, None)
     )
     return TitleKeys(key, compact, scope, year, _hash(f"{scope}\n{year}\n{key}"), head, tail)
 
@@ -225,8 +225,10 @@ def _block_size(length: int) -> int:
     return BLOCK_LENGTH if length >= SHORT_TITLE_LENGTH else SHORT_BLOCK_LENGTH
 
 
-def _blocks(scope: str, compact: str, size: int) -> tuple[int, int]:
-    return _hash(f"{scope}\n{size}\n{compact[:size]}"), _hash(f"{scope}\n{size}\n{compact[-size:]}")
+def _blocks(scope: str, key: str, size: int) -> tuple[int, int]:
+    # The numbers must agree anyway; in the block they keep a thousand "Chapter 1" … "Chapter 1000" apart.
+    compact, place = key.replace(" ", ""), f"{scope}\n{' '.join(numbers(key))}\n{size}"
+    return _hash(f"{place}\n{compact[:size]}"), _hash(f"{place}\n{compact[-size:]}")
 
 
 def _hash(text: str) -> int:

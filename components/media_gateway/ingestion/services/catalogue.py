@@ -16,9 +16,8 @@ from uuid import UUID
 import numpy as np
 import structlog
 from prometheus_client import Counter
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from media_gateway.core.adapters.postgres import Database
+from media_gateway.core.adapters.postgres import AsyncConnection, Database
 from media_gateway.core.adapters.postgres.direct import DirectConnection
 from media_gateway.core.domain.content import SourceRecord
 from media_gateway.core.domain.ids import uuid7

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from media_gateway.core.adapters.postgres import AsyncConnection
 from media_gateway.core.adapters.postgres.direct import DirectConnection
 from media_gateway.core.domain.content import ContentEventType
 from media_gateway.core.domain.events import Event, Topic

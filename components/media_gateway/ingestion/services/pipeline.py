@@ -17,9 +17,8 @@ from functools import partial
 from typing import Protocol
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from media_gateway.core.adapters.postgres import Database
+from media_gateway.core.adapters.postgres import AsyncConnection, Database
 from media_gateway.core.deadline import Deadline
 from media_gateway.core.domain.content import SourceRecord
 from media_gateway.core.domain.specs import IngestionJobSpec

@@ -7,8 +7,7 @@ already. A batch that overtakes is kept in memory until its turn; should the pro
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from media_gateway.core.adapters.postgres import AsyncConnection
 from media_gateway.ingestion.runs import Counts, Outcome, Run
 from media_gateway.ingestion.services.relays import dead_letter_row
 from media_gateway.ingestion.sources import later

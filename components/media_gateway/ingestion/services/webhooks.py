@@ -18,8 +18,8 @@ import orjson
 import structlog
 from prometheus_client import Counter
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from media_gateway.core.adapters.postgres import AsyncConnection
 from media_gateway.core.adapters.redis import RedisHandle
 from media_gateway.core.domain.ids import uuid7
 from media_gateway.core.domain.specs import IngestionJobSpec, PresetName, parse_manifest

@@ -31,6 +31,9 @@ from media_gateway.core.errors import (
 )
 from media_gateway.core.network import why_unreachable
 
+__all__ = ["AsyncConnection", "Database", "driver_url", "for_asyncpg", "translated"]
+"""`AsyncConnection` is the open transaction that services hand from store to store without looking inside."""
+
 RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
 """Serialisation failure, deadlock, lock not available: the same transaction may succeed when repeated."""
 
