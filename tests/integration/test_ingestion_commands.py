@@ -1,6 +1,7 @@
 """``media-gateway ingest`` in this process: what it prints and which status it ends with."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def test_commands_show_a_dry_run_and_what_it_rejected(ingest: Ingest, tmp_path: 
     assert ran.exit_code == 0, ran.output
     assert "(dry run)" in ran.stdout
     assert "1 valid, 1 rejected" in ran.stdout
+    assert re.search(r"dead-letters \S+ --state-dir \S+", ran.stdout)
     run_id = ran.stdout.split()[1]
     shown = json.loads(ingest("show", run_id).stdout)
     assert (shown["state"], shown["progress"]["read"], shown["progress"]["failed"]) == ("Complete", 2, 1)

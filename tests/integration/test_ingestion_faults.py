@@ -91,7 +91,7 @@ async def test_run_does_not_need_redis_and_its_events_arrive_once_redis_is_back(
     bus = RedisStreamBus(handle)
     runner = make_runner(database)
     try:
-        async with running(events_relay(database, bus)):
+        async with running(events_relay(database, bus, RelayPolicy())):
             first = file_job(write_ndjson(tmp_path / "f.ndjson", map(film, range(1, 101))))
             await runner.execute((await runner.open(first, origin="cli")).id)
             await server.stop()

@@ -35,6 +35,7 @@ from media_gateway.core.errors import (
     UnauthenticatedError,
     UpstreamError,
 )
+from media_gateway.core.outbox import RelayPolicy
 from media_gateway.core.settings import CoreSettings, load_settings
 from media_gateway.core.telemetry import configure_logging
 from media_gateway.core.web import event_loop_factory
@@ -252,10 +253,11 @@ def _summarise(run: Run, reasons: Sequence[str], option: str) -> None:
 async def _deliver(backends: Backends, display: Display, stop: Stop) -> None:
     """Deliver events and vectors, as far as that can be done now; what is left stays for the service."""
     writer = VectorWriter(backends.database, backends.vectors, backends.embedder)
-    relays = {"events": events_relay(backends.database, backends.events)}
+    policy = RelayPolicy.from_settings(backends.settings)
+    relays = {"events": events_relay(backends.database, backends.events, policy)}
     try:
         await writer.ready()
-        relays["vectors"] = writer.relay()
+        relays["vectors"] = writer.relay(policy)
     except MediaGatewayError as error:
         if waiting := await writer.backlog():
             display.line(f"{waiting:,} vectors are left to the service: {error.message}")

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from media_gateway.core.bootstrap import Backends
+from media_gateway.core.outbox import RelayPolicy
 from media_gateway.core.web import Component, Context
 from media_gateway.ingestion.routes import INTAKE, JOBS, routes
 from media_gateway.ingestion.services.catalogue import CatalogueWriter
@@ -46,8 +47,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     )
     retention = Retention(runner, timedelta(days=settings.ingestion_retention_days))
     spawn = context.supervisor.spawn
-    spawn("event relay", events_relay(backends.database, backends.events).run)
-    spawn("vector relay", vectors.relay().run)
+    policy = RelayPolicy.from_settings(settings)
+    spawn("event relay", events_relay(backends.database, backends.events, policy).run)
+    spawn("vector relay", vectors.relay(policy).run)
     spawn("webhooks", webhooks.run)
     spawn("retention", retention.run)
     for number in range(settings.ingestion_workers):

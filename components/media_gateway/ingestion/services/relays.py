@@ -12,7 +12,7 @@ import orjson
 from media_gateway.core.adapters.postgres import Database
 from media_gateway.core.domain.events import Event, Topic
 from media_gateway.core.errors import InvalidInputError
-from media_gateway.core.outbox import EVENTS, Handler, OutboxRelay, OutboxRow, publish_to
+from media_gateway.core.outbox import EVENTS, Handler, OutboxRelay, OutboxRow, RelayPolicy, publish_to
 from media_gateway.core.ports.events import EventBus
 from media_gateway.ingestion.runs import DeadLetter
 from media_gateway.ingestion.store_runs import DEAD_LETTERS
@@ -20,9 +20,9 @@ from media_gateway.ingestion.store_runs import DEAD_LETTERS
 REJECTED = "ingestion.record_rejected"
 
 
-def events_relay(database: Database, bus: EventBus) -> OutboxRelay:
+def events_relay(database: Database, bus: EventBus, policy: RelayPolicy) -> OutboxRelay:
     """Carries content events and dead letters to the bus."""
-    return OutboxRelay(database, {EVENTS: publish_to(bus), DEAD_LETTERS: publish_dead_letters(bus)})
+    return OutboxRelay(database, {EVENTS: publish_to(bus), DEAD_LETTERS: publish_dead_letters(bus)}, policy)
 
 
 def dead_letter_row(run_id: UUID, letter: DeadLetter, topic: str) -> tuple[str, bytes]:

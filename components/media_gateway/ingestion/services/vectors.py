@@ -6,6 +6,7 @@ moment, so rows may repeat, be coalesced, or be about a content that is gone by 
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from uuid import UUID
 
@@ -24,8 +25,10 @@ MAX_ACTORS = 6
 MAX_KEYWORDS = 12
 """People and keywords that go into a text: the model reads 256 tokens, and the overview is to have most of them."""
 
-RELAY_POLICY = RelayPolicy(batch_size=UPSERT_LIMIT, handler_timeout_ms=120_000)
-"""One upsert a turn; a hundred documents take about a second to embed, far more on a machine that is busy."""
+EMBEDDING_TIMEOUT_MS = 120_000
+"""A hundred documents take about a second to embed, far more on a machine that is busy."""
+
+DEFAULT_POLICY = RelayPolicy()
 
 _points = Counter("mgw_vector_points_total", "Vectors brought up to date", ["outcome"])
 
@@ -85,9 +88,10 @@ class VectorWriter:
         self._embedder = embedder
         self._is_ensured = False
 
-    def relay(self) -> OutboxRelay:
-        """A relay that brings rows to this writer."""
-        return OutboxRelay(self._database, {VECTORS: self.process_batch}, RELAY_POLICY)
+    def relay(self, policy: RelayPolicy = DEFAULT_POLICY) -> OutboxRelay:
+        """A relay that brings rows to this writer, as many a turn as one upsert takes."""
+        policy = replace(policy, batch_size=UPSERT_LIMIT, handler_timeout_ms=EMBEDDING_TIMEOUT_MS)
+        return OutboxRelay(self._database, {VECTORS: self.process_batch}, policy)
 
     async def backlog(self) -> int:
         """Number of changes whose vectors are still to be made."""
