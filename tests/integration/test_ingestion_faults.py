@@ -17,7 +17,7 @@ from media_gateway.core.domain.events import Topic
 from media_gateway.core.domain.vectors import VectorPoint
 from media_gateway.core.errors import UnavailableError
 from media_gateway.core.migrations import migrate
-from media_gateway.core.outbox import OutboxRelay
+from media_gateway.core.outbox import OutboxRelay, RelayPolicy
 from media_gateway.ingestion.runs import RunState
 from media_gateway.ingestion.services.meter import Progress
 from media_gateway.ingestion.services.relays import events_relay

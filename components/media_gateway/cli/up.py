@@ -85,14 +85,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     Examples: media-gateway up · media-gateway up --components discovery --no-demo --port-offset 100
     """
     settings = use_state_folder(state_dir)
-    names = (
-        list(COMPONENTS) if components is None else [n.strip() for n in components.split(",") if n.strip()]
-    )
-    if not names:
-        raise InvalidInputError(f"--components: no component named; there are: {', '.join(COMPONENTS)}")
+    names = _chosen(components, demo=demo)
     plan = Plan(settings, {n: load_component(n) for n in names}, port_offset, processes)
-    if demo and components is not None and "ingestion" not in names:
-        raise InvalidInputError("--components without ingestion can't load the demo catalogue; add --no-demo")
     folder = StateFolder(settings.state_path)
     steps = Steps()
     with _only_one(folder, plan):
@@ -104,6 +98,17 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(_until_stopped(plan, Options(demo, ready_file), steps))
     steps.line("Stopped.")
+
+
+def _chosen(components: str | None, *, demo: bool) -> list[str]:
+    if components is None:
+        return list(COMPONENTS)
+    names = [name.strip() for name in components.split(",") if name.strip()]
+    if not names:
+        raise InvalidInputError(f"--components: no component named; there are: {', '.join(COMPONENTS)}")
+    if demo and "ingestion" not in names:
+        raise InvalidInputError("--components without ingestion can't load the demo catalogue; add --no-demo")
+    return names
 
 
 async def _until_stopped(plan: Plan, options: Options, steps: Steps) -> None:

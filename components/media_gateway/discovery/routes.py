@@ -28,7 +28,7 @@ routes = RouteTable(tag="discovery")
     summary="Search the catalogue",
 )
 async def search(request: web.Request, body: SearchRequest) -> SearchResponse:
-    """Whole titles come first, then works of a person asked for by name, then what matches by words or nearly by title."""
+    """Whole titles come first, then works of a person asked for by name, then a genre or time, then other matches."""
     query = body.to_domain()
     return SearchResponse.from_domain(await request.app[SERVICE].search(query), query)
 
