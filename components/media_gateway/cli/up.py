@@ -85,8 +85,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     Examples: media-gateway up · media-gateway up --components discovery --no-demo --port-offset 100
     """
     settings = use_state_folder(state_dir)
-    names = _chosen(components, demo=demo)
-    plan = Plan(settings, {n: load_component(n) for n in names}, port_offset, processes)
+    plan = Plan(settings, {n: load_component(n) for n in _chosen(components)}, port_offset, processes)
+    if demo and "ingestion" not in plan.components:
+        raise InvalidInputError("--components without ingestion can't load the demo catalogue; add --no-demo")
     folder = StateFolder(settings.state_path)
     steps = Steps()
     with _only_one(folder, plan):
@@ -100,14 +101,12 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     steps.line("Stopped.")
 
 
-def _chosen(components: str | None, *, demo: bool) -> list[str]:
+def _chosen(components: str | None) -> list[str]:
     if components is None:
         return list(COMPONENTS)
     names = [name.strip() for name in components.split(",") if name.strip()]
     if not names:
         raise InvalidInputError(f"--components: no component named; there are: {', '.join(COMPONENTS)}")
-    if demo and "ingestion" not in names:
-        raise InvalidInputError("--components without ingestion can't load the demo catalogue; add --no-demo")
     return names
 
 
