@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,22 @@ async def check_readme(up: Up) -> None:
     steps = commands(REPOSITORY / "README.md")
     assert steps
     for command, output in steps:
-        answer = await said(command, {"http://127.0.0.1:8081": up.url("discovery")})
-        assert steady(answer) == steady(output)
+        # The last films of the load may still be on their way into the index.
+        said_last = await until_steady(command, output, {"http://127.0.0.1:8081": up.url("discovery")})
+        assert said_last == steady(output)
+
+
+async def until_steady(command: str, output: str, addresses: dict[str, str]) -> str:
+    """What the command says, asked again for a while until it is what is wanted."""
+    answers = [""]
+
+    async def as_wanted() -> bool:
+        answers[0] = steady(await said(command, addresses))
+        return answers[0] == steady(output)
+
+    with suppress(AssertionError, TimeoutError):
+        await eventually(as_wanted, timeout_s=20, interval_s=0.5)
+    return answers[0]
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from media_gateway.core.domain.specs import load_manifest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,6 +47,19 @@ def test_functions_stay_small() -> None:
                 if lines > 50:
                     too_long.append(f"{path.relative_to(ROOT)}: {node.name}, {lines} lines")
     assert not too_long
+
+
+def test_the_manifest_in_the_readme_is_one(tmp_path: Path) -> None:
+    block = (ROOT / "README.md").read_text(encoding="utf-8").split("```yaml\n", 1)[1].split("```", 1)[0]
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(block)
+    assert load_manifest(manifest).metadata.name == "my-films"
+
+
+def test_the_demo_sample_is_the_job_that_up_runs() -> None:
+    packaged = load_manifest(ROOT / "components/media_gateway/ingestion/demo-job.yaml")
+    sample = load_manifest(ROOT / "samples/ingestionjob-demo.yaml")
+    assert packaged.spec == sample.spec
 
 
 @pytest.mark.parametrize("folder", ["unit", "contract", "integration", "support"])

@@ -159,7 +159,7 @@ class EmbeddedServer(ABC):
             await asyncio.sleep(0.01)
         self._publish(identity, ready=True)
         took_ms = round((time.monotonic() - began) * 1000)
-        log.info(
+        log.debug(
             "embedded server is ready", server=self.name, port=self.port, pid=identity.pid, took_ms=took_ms
         )
 
