@@ -30,6 +30,9 @@ BENCHMARKS = {
     "search": "Text search",
 }
 
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
+"""Unconfigured structlog prints to standard output; the document wants the tables only."""
+
 INTRODUCTION = """# Benchmarks
 
 Made by `make bench WRITE=1`, a section by `make bench NAME=<name> WRITE=1`. Every figure stands beside its floor from the
@@ -72,11 +75,12 @@ def run(name: str) -> str:
         "ORT_DISABLE_TELEMETRY": "1",
     }
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    sys.stdout.write(done.stdout)
+    table = "\n".join(line for line in done.stdout.splitlines() if not _LOG_LINE.match(line))
+    sys.stdout.write(table + "\n")
     if done.returncode:
         sys.stderr.write(done.stderr)
         raise SystemExit(f"benchmark {name} failed with {done.returncode}")
-    return done.stdout.rstrip()
+    return table.rstrip()
 
 
 def write(name: str, output: str) -> None:

@@ -7,6 +7,8 @@ from media_gateway.core.tokens import mint_token
 from tests.support.discovery import SECRET, running_discovery
 from tests.support.films import Film, Offer, merge, remove, save
 
+pytestmark = pytest.mark.usefixtures("models_path")
+
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 

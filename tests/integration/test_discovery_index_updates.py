@@ -11,6 +11,8 @@ from tests.support.discovery import relaying, running_discovery
 from tests.support.films import Film, Offer, merge, remove, save
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("models_path")
+
 
 async def test_a_changed_title_is_searchable_within_a_second_of_its_commit(
     database, redis, database_url, redis_url
@@ -196,3 +198,18 @@ async def test_without_the_database_search_still_answers_and_contents_say_when_t
         assert (status, problem["retryable"]) == (503, True)
         status, _ = await discovery.get("/health/ready")
         assert status == 503
+
+
+async def test_without_the_embedding_model_search_is_by_text_and_says_degraded(
+    database, database_url, redis_url, tmp_path
+):
+    await save(database, Film(title="Alien"))
+    async with running_discovery(database_url, redis_url, model_dir=tmp_path) as discovery:
+
+        async def found():
+            return (await discovery.search("alien"))["results"]
+
+        await eventually(found, timeout_s=30)
+        assert (await discovery.search("alien"))["degraded"]
+        part = await discovery.part("embedder")
+        assert (part["status"], part["critical"]) == ("unhealthy", False)

@@ -85,7 +85,9 @@ async def until_steady(command: str, output: str, addresses: dict[str, str]) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_killed_while_loading_the_next_start_serves_every_film_once(state_path: Path) -> None:
+async def test_killed_while_loading_the_next_start_serves_every_film_once(
+    state_path: Path, models_path: Path
+) -> None:
     async with started(state_path) as up:
         await eventually(lambda: servers_below(state_path), timeout_s=60)
         async with EmbeddedPostgres(state_path) as url:
@@ -95,7 +97,8 @@ async def test_killed_while_loading_the_next_start_serves_every_film_once(state_
             await database.close()
     await eventually(lambda: not servers_below(state_path), timeout_s=30)
 
-    async with ready(state_path, timeout_s=200) as up:
+    with_model = {"MEDIA_GATEWAY_EMBEDDER_URL": "minilm:", "MEDIA_GATEWAY_MODEL_DIR": str(models_path)}
+    async with ready(state_path, timeout_s=200, environment=with_model) as up:
         found = await ask("POST", f"{up.url('discovery')}/api/v1/search", json={"query": "the godfather"})
         assert found["results"][0]["content"]["title"] == "The Godfather"
         await check_readme(up)

@@ -14,6 +14,7 @@ from media_gateway.core.outbox import EVENTS, OutboxRelay, publish_to
 from media_gateway.core.web import start_component
 from media_gateway.discovery.app import COMPONENT
 from media_gateway.discovery.settings import Settings
+from tests.support.models import CACHE
 from tests.support.waiting import eventually
 
 SECRET = "a secret of the tests, at least thirty-two bytes long"
@@ -55,11 +56,12 @@ class Discovery:
 
 @asynccontextmanager
 async def running_discovery(database_url: str, redis_url: str, **settings: Any) -> AsyncIterator[Discovery]:
-    """Discovery alone; events reach it only if somebody relays them."""
+    """Discovery alone; events reach it only if somebody relays them, the model is there with `models_path`."""
     values: dict[str, Any] = {
         "database_url": database_url,
         "redis_url": redis_url,
         "auth_secret": SECRET,
+        "model_dir": CACHE / "models",
         "drain_timeout_s": 5.0,
     }
     running = await start_component(COMPONENT, Settings(**(values | settings)), port=0)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from media_gateway.core.web import Component, Context
 from media_gateway.discovery.index_feed import IndexFeed
 from media_gateway.discovery.legs import TextLeg
+from media_gateway.discovery.meaning import EmbeddingWatch
 from media_gateway.discovery.routes import SERVICE, routes
 from media_gateway.discovery.service import DiscoveryService
 from media_gateway.discovery.settings import Settings
@@ -28,10 +29,14 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         reconcile_s=settings.index_reconcile_s,
     )
     threads = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-    context.app[SERVICE] = DiscoveryService(catalogue, feed, TextLeg(index, threads), index, threads)
+    meaning = EmbeddingWatch(backends.embedder)
+    context.app[SERVICE] = DiscoveryService(
+        catalogue, lambda: feed.complete and meaning.available, TextLeg(index, threads), index, threads
+    )
     context.health.add("text index", feed.health, critical=False)
     context.supervisor.spawn("index events", feed.follow)
     context.supervisor.spawn("index comparison", feed.keep_comparing)
+    context.supervisor.spawn("embedder watch", meaning.keep_looking)
     try:
         yield
     finally:
@@ -45,7 +50,7 @@ COMPONENT = Component(
     name="discovery",
     port=8081,
     settings=Settings,
-    needs=frozenset({"database", "events"}),
+    needs=frozenset({"database", "embedder", "events"}),
     routes=(routes,),
     wire=wire,
     summary="Finds what to watch: search, contents, where they can be watched, what is trending.",

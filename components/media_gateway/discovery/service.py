@@ -6,7 +6,7 @@ the reasons they were found. Must not know HTTP.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from uuid import UUID
@@ -15,7 +15,6 @@ from prometheus_client import Histogram
 
 from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.discovery.documents import ContentDetails, IndexedContent, ListedOffering, Trend
-from media_gateway.discovery.index_feed import IndexFeed
 from media_gateway.discovery.legs import Candidate, Leg
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
 from media_gateway.discovery.text_index import QueryText, TextIndex, analyse, match_reasons
@@ -74,6 +73,8 @@ class DiscoveryService:
 
     Parameters
     ----------
+    is_whole
+        Whether everything that belongs to a full answer is there.
     leg
         Finds the candidates.
     index
@@ -83,11 +84,16 @@ class DiscoveryService:
     """
 
     def __init__(
-        self, catalogue: CatalogueReader, feed: IndexFeed, leg: Leg, index: TextIndex, threads: Executor
+        self,
+        catalogue: CatalogueReader,
+        is_whole: Callable[[], bool],
+        leg: Leg,
+        index: TextIndex,
+        threads: Executor,
     ) -> None:
         self._catalogue = catalogue
         self._trends = TrendBoard(catalogue)
-        self._feed = feed
+        self._is_whole = is_whole
         self._leg = leg
         self._index = index
         self._threads = threads
@@ -96,7 +102,7 @@ class DiscoveryService:
         """One page of what matches, best first. Works without the database: it asks the index only."""
         started = time.perf_counter()
         # Read first: an index that becomes whole during the search may not have been when it was asked.
-        degraded = not self._feed.complete
+        degraded = not self._is_whole()
         parsed = analyse(query.text)
         offset = (query.page - 1) * query.page_size
         found = await self._leg.find(parsed, query.where, offset=offset, limit=query.page_size)
