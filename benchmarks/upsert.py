@@ -51,7 +51,7 @@ FLOOR_SIZE = 500
 """Contents in a transaction of the floor."""
 
 TARGETS = {(10, 1): 0.40, (500, 1): None, (500, 2): 1.00}
-"""Records a transaction and processes → least share of the floor (issue 3); None is shown for comparison."""
+"""Records a transaction and processes → least share of the floor; None is shown for comparison."""
 
 TABLES = ("contents", "external_ids", "source_records", "offerings", "credits", "outbox")
 KEYS = {

@@ -1,6 +1,6 @@
 """Which records are one work. Pure: takes the records concerned, gives groups of them and a link for each.
 
-The rules, strongest first (DESIGN decision 8):
+The rules, strongest first (docs/adr/0004-identity-as-connected-components.md):
 
 1. **Exact ids.** Records that share an exact id are one work, and so are the records connected by such pairs. The groups
    are the connected components of that graph, so they depend on the records alone, not on when each came.
