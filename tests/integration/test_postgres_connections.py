@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
 from media_gateway.core.adapters import postgres
 from media_gateway.core.adapters.postgres import Database
 from media_gateway.core.adapters.postgres.direct import DirectConnection
-from media_gateway.core.errors import ConflictError, InvalidInputError, UnavailableError
+from media_gateway.core.errors import ConflictError, InvalidInputError, NotConfiguredError, UnavailableError
 from tests.support.servers import execute
 
 
@@ -83,3 +85,18 @@ async def test_broken_connection_under_a_direct_statement_is_an_unavailable_data
     with pytest.raises(UnavailableError):
         await ask()
     await database.ping()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"password": "hunter2"}, "user or password is wrong"), ({"database": "nowhere"}, "no such database")],
+)
+async def test_refused_login_names_the_setting_and_not_the_password(
+    database_url: str, change: dict[str, Any], said: str
+) -> None:
+    url = sa.make_url(database_url).set(**change).render_as_string(hide_password=False)
+    database = Database(url)
+    with pytest.raises(NotConfiguredError, match=f"MEDIA_GATEWAY_DATABASE_URL: .*{said}") as caught:
+        await database.ping()
+    assert "hunter2" not in caught.value.message
+    await database.close()

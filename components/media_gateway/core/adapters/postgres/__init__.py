@@ -46,6 +46,13 @@ URL_OPTIONS = frozenset({"host", "sslmode"})
 EXAMPLE_URL = "postgresql://user:password@host:5432/media_gateway?sslmode=verify-full"
 
 
+REFUSED_LOGINS = {
+    "28000": "the database does not let this user in",
+    "28P01": "the user or password is wrong",
+    "3D000": "there is no such database on this server",
+}
+"""SQLSTATEs of a login that only somebody who changes the setting can mend."""
+
 CHECK_AFTER_IDLE_S = 1.0
 """Seconds in the pool after which a connection is asked whether it is alive before it is used."""
 
@@ -209,10 +216,14 @@ def _constraint(error: DBAPIError) -> str:
     return str(next(filter(None, names), None) or _state(error) or "integrity")
 
 
-def _translate(error: DBAPIError) -> MediaGatewayError:
+def _translate(error: DBAPIError) -> MediaGatewayError:  # noqa: PLR0911 - one answer a class of SQLSTATEs
     state = _state(error)
     if state == "57014":
         return DeadlineExceededError("a database statement took too long")
+    if state in REFUSED_LOGINS:
+        return NotConfiguredError(
+            f"MEDIA_GATEWAY_DATABASE_URL: {REFUSED_LOGINS[state]}; example: {EXAMPLE_URL}"
+        )
     if state in RETRYABLE_STATES:
         return UnavailableError("the database asked to repeat the transaction")
     if state[:2] in UNAVAILABLE_CLASSES or error.connection_invalidated or isinstance(error, InterfaceError):
