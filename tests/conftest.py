@@ -6,10 +6,11 @@ when a test first asks.
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from media_gateway.core.adapters.postgres import Database
@@ -24,6 +25,18 @@ pytest_plugins = ["tests.support.models"]
 
 URLS = pytest.StashKey[Urls]()
 SERVERS = pytest.StashKey[WarmServers]()
+
+
+@pytest.fixture(autouse=True)
+def logging_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test logs to a stream that an earlier one configured and that is closed by now."""
+    configure = structlog.configure
+    # A cached logger would keep its stream for the life of the process.
+    monkeypatch.setattr(
+        structlog, "configure", lambda **options: configure(**{**options, "cache_logger_on_first_use": False})
+    )
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_configure(config: pytest.Config) -> None:
