@@ -35,6 +35,8 @@ def logging_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(
         structlog, "configure", lambda **options: configure(**{**options, "cache_logger_on_first_use": False})
     )
+    # Standard output belongs to whoever captures it at the moment, and may be closed under a test's feet.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     yield
     structlog.reset_defaults()
 
