@@ -8,10 +8,10 @@ UV := $(BIN)/uv
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help up install install-dev test test-backends lint types contracts pytest docs bench lock clean
+.PHONY: help up install install-dev test test-backends lint types contracts pytest docs crds bench lock clean cluster-up cluster-down images e2e soak
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
@@ -49,10 +49,14 @@ contracts: install-dev
 	$(BIN)/lint-imports
 
 pytest: install-dev
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not backends' $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m 'not backends and not cluster' $(ARGS)
 
 docs: install-dev
 	$(BIN)/python -m media_gateway.cli.reference --check docs/configuration.md
+	$(BIN)/python -m media_gateway_operator.crds --check crds
+
+crds: install-dev ## Renew crds/*.yaml from the models of the custom resources
+	$(BIN)/python -m media_gateway_operator.crds crds
 
 # Nothing to fetch when the broker is somebody else's.
 KAFKA_JARS := $(if $(MEDIA_GATEWAY_TEST_KAFKA_URL),,.backends/kafka)
@@ -62,6 +66,21 @@ KAFKA_JARS := $(if $(MEDIA_GATEWAY_TEST_KAFKA_URL),,.backends/kafka)
 
 test-backends: install-dev $(KAFKA_JARS) ## Contract suites on Apache Kafka (Java and Maven needed) and on servers given by URL
 	$(BIN)/pytest -m backends $(ARGS)
+
+cluster-up: install-dev ## Start a Kubernetes of this clone's own on this machine (root on Debian; no Docker)
+	$(BIN)/python -m tests.cluster.machine up $(ARGS)
+
+cluster-down: install-dev ## Take it down; nothing but its logs is left
+	$(BIN)/python -m tests.cluster.machine down
+
+images: install-dev ## Build every container image (IMAGES="discovery operator" for some)
+	$(BIN)/python -m tests.cluster.images $(IMAGES)
+
+e2e: install-dev ## Tests on a real cluster: KUBECONFIG, kind, or this machine (root on Debian)
+	$(BIN)/pytest tests/cluster -m 'cluster and not soak' $(ARGS)
+
+soak: install-dev ## The long sweeps on a real cluster
+	$(BIN)/pytest tests/cluster -m soak $(ARGS)
 
 bench: install-dev ## Benchmarks beside their floors (NAME=upsert for one, WRITE=1 to renew docs/benchmarks.md)
 	$(BIN)/python benchmarks/run.py $(if $(WRITE),--write) $(subst |, ,$(NAME))

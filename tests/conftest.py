@@ -21,7 +21,7 @@ from tests.support.servers import TEMPLATE, Urls, WarmServers, database_named, e
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared machine")
 
-pytest_plugins = ["tests.support.models"]
+pytest_plugins = ["tests.support.models", "tests.support.operator_fixtures"]
 
 URLS = pytest.StashKey[Urls]()
 SERVERS = pytest.StashKey[WarmServers]()
@@ -42,8 +42,10 @@ def logging_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for name in [name for name in os.environ if name.startswith("MEDIA_GATEWAY_") and "_TEST_" not in name]:
-        del os.environ[name]  # a developer's own settings must not change what is tested
+    ours = [name for name in os.environ if name.startswith("MEDIA_GATEWAY_")]
+    for name in ours:
+        if "_TEST_" not in name and "_CLUSTER_" not in name:
+            del os.environ[name]  # a developer's own settings must not change what is tested
     worker_input = getattr(config, "workerinput", None)
     if worker_input is not None:
         config.stash[URLS] = Urls(worker_input["postgres_url"], worker_input["redis_url"])

@@ -3,11 +3,11 @@
 Used through `specs`; ``ingestion.mapping`` carries it out.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from media_gateway.core.domain.spec_types import DecimalText, ShortName, Spec, Text
+from media_gateway.core.domain.spec_types import IN_CODE, DecimalText, Rule, ShortName, Spec, Text, matches
 
 PresetName = Literal["demo", "streaming_availability", "tmdb", "watchmode", "xmltv"]
 
@@ -35,12 +35,27 @@ Transform = Literal[
 ]
 """What is done with a value; each is described in ``ingestion.transforms``."""
 
-FieldName = Annotated[str, Field(max_length=60, pattern=r"^[a-z][a-z_0-9]*(\.[a-z][a-z_0-9]*)?$")]
+FieldName = Annotated[
+    str,
+    Field(max_length=60),
+    matches(
+        r"^[a-z][a-z_0-9]*(\.[a-z][a-z_0-9]*)?$",
+        "must be named as canonical fields are: title, external_ids.imdb, images.poster",
+    ),
+]
 """Canonical field, at most one level deep (``title``, ``external_ids.imdb``, ``images.poster``)."""
 
 
 class FieldRule(Spec):
     """One canonical field: where its value comes from and what is done with it, in the order of the members."""
+
+    RULES: ClassVar = (
+        Rule(
+            "give exactly one of path and value",
+            "has(self.path) != has(self.value)",
+            lambda self: (self.path is None) != (self.value is None),
+        ),
+    )
 
     path: Text | None = None
     """JMESPath in the source's record; a plain dotted path is the fast case."""
@@ -52,7 +67,8 @@ class FieldRule(Spec):
     ] = Field(default_factory=dict)
     """Source value → value, letter case ignored; a value it does not know passes on."""
     transform: Transform | None = None
-    separator: Annotated[str, Field(min_length=1, max_length=8)] = ","
+    """What is done with the value."""
+    separator: Annotated[str, Field(min_length=1, max_length=8, json_schema_extra=IN_CODE)] = ","
     """Of a text that holds a list."""
     factor: DecimalText | None = None
     """Multiplies a number (``0.1`` makes 0–10 of 0–100)."""
@@ -60,12 +76,6 @@ class FieldRule(Spec):
     """Put before a text."""
     default: Annotated[str, Field(max_length=1000)] | None = None
     """Taken where the source says nothing."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.path is None) == (self.value is None):
-            raise ValueError("exactly one of path and value is needed")
-        return self
 
 
 class ItemRule(Spec):
@@ -79,22 +89,29 @@ class ItemRule(Spec):
     """
 
     path: Text | None = None
+    """Where the items are (JMESPath); without it the record is the one item."""
     keys: Annotated[tuple[ShortName, ...], Field(max_length=3)] = ()
+    """Names for the keys of nested maps, outermost first."""
     fields: Annotated[dict[FieldName, FieldRule], Field(min_length=1, max_length=32)]
+    """Fields of the offering or credit, by name."""
 
 
 class MappingSpec(Spec):
     """Rules for the canonical fields: a preset's, one's own, or a preset's with some replaced by one's own."""
 
+    RULES: ClassVar = (
+        Rule(
+            "give a preset, or fields of your own",
+            "has(self.preset) || (has(self.fields) && size(self.fields) > 0)",
+            lambda self: self.preset is not None or bool(self.fields),
+        ),
+    )
+
     preset: PresetName | None = None
+    """Rules that come with the platform, for a well-known source."""
     fields: Annotated[dict[FieldName, FieldRule], Field(max_length=64)] = Field(default_factory=dict)
+    """Rules by canonical field (`title`, `external_ids.imdb`); they stand before the preset's."""
     offerings: Annotated[tuple[ItemRule, ...], Field(max_length=8)] = ()
     """Replace the preset's, if there are any here."""
     credits: Annotated[tuple[ItemRule, ...], Field(max_length=16)] = ()
     """Replace the preset's, if there are any here."""
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if self.preset is None and not self.fields:
-            raise ValueError("a preset or fields are needed")
-        return self

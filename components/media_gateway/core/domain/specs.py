@@ -9,11 +9,27 @@ import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from media_gateway.core.domain.spec_jobs import (
+    SCHEDULE_RULES,
+    Affinity,
+    ConcurrencyPolicy,
+    GatewayRef,
+    Limit,
+    NodeRequirement,
+    PodTemplate,
+    Resources,
+    Schedule,
+    Seconds,
+    SecondsToLive,
+    StartingDeadline,
+    TimeZone,
+    Toleration,
+)
 from media_gateway.core.domain.spec_mapping import FieldRule, ItemRule, MappingSpec, PresetName, Transform
 from media_gateway.core.domain.spec_sources import (
     CsvOptions,
@@ -30,22 +46,28 @@ from media_gateway.core.domain.spec_sources import (
     S3Source,
     SourceSpec,
     SourceType,
+    Topic,
 )
+from media_gateway.core.domain.spec_training import LoRATrainingJobSpec
 from media_gateway.core.domain.spec_types import (
+    IMMUTABLE,
     JOB_NAME,
     Annotations,
     DnsLabel,
     JobName,
     Labels,
+    Rule,
     SecretRef,
     ShortName,
     Spec,
+    matches,
 )
 from media_gateway.core.errors import FieldError, InvalidInputError
 from media_gateway.core.validation import message_of
 
 __all__ = [
     "API_VERSION",
+    "Affinity",
     "CatalogSink",
     "CsvOptions",
     "DatabaseSource",
@@ -55,6 +77,7 @@ __all__ = [
     "FieldRule",
     "FileSource",
     "Format",
+    "GatewayRef",
     "HttpAuth",
     "HttpSource",
     "IngestionJob",
@@ -62,16 +85,20 @@ __all__ = [
     "ItemRule",
     "JsonOptions",
     "KafkaSource",
+    "LoRATrainingJobSpec",
     "MappingSpec",
+    "NodeRequirement",
     "Pagination",
     "PodTemplate",
     "PresetName",
     "RateLimit",
+    "Resources",
     "S3Source",
     "SecretRef",
     "Sinks",
     "SourceSpec",
     "SourceType",
+    "Toleration",
     "Transform",
     "VectorsSink",
     "load_manifest",
@@ -90,40 +117,65 @@ class CatalogSink(Spec):
     """Upsert into the catalogue in Postgres."""
 
     enabled: bool = True
+    """false leaves the catalogue alone."""
     purge_on_delete: bool = False
+    """Remove the source's records from the catalogue when the job is deleted."""
 
 
 class VectorsSink(Spec):
     """Embeddings into the vector index."""
 
     enabled: bool = True
-    collection: Annotated[str, Field(max_length=63, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")] = "media_content"
+    """false makes no vectors."""
+    collection: Annotated[
+        str,
+        Field(max_length=63),
+        matches(
+            r"^[a-zA-Z_][a-zA-Z0-9_-]*$",
+            "must begin with a letter or '_' and hold letters, digits, '_' and '-' only",
+        ),
+    ] = "media_content"
+    """Collection of the index."""
     embedding_model: ShortName = "all-MiniLM-L6-v2"
-    dimension: Annotated[int, Field(ge=1, le=4096)] = 384
+    """Model that makes the vectors; one collection never mixes two."""
+    dimension: Annotated[int, Field(ge=1, le=4096), IMMUTABLE] = 384
+    """Size of a vector: the model's. It can't be changed."""
     purge_on_delete: bool = False
+    """Remove the source's vectors when the job is deleted."""
 
 
 class EventsSink(Spec):
     """Content events onto the bus."""
 
     enabled: bool = True
-    topic: Annotated[str, Field(max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")] = "media-gateway.content"
+    """false tells nobody."""
+    topic: Topic = "media-gateway.content"
+    """Topic of the events."""
 
 
 class Sinks(Spec):
     """Where accepted records go; all three by default."""
 
-    catalog: CatalogSink = CatalogSink()
-    vectors: VectorsSink = VectorsSink()
-    events: EventsSink = EventsSink()
+    RULES: ClassVar = (
+        Rule(
+            "at least one sink must be enabled",
+            "self.catalog.enabled || self.vectors.enabled || self.events.enabled",
+            lambda self: self.catalog.enabled or self.vectors.enabled or self.events.enabled,
+        ),
+        Rule(
+            "vectors and events follow from the catalogue: enable catalog too",
+            "self.catalog.enabled || !(self.vectors.enabled || self.events.enabled)",
+            lambda self: self.catalog.enabled or not (self.vectors.enabled or self.events.enabled),
+            "catalog",
+        ),
+    )
 
-    @model_validator(mode="after")
-    def _some(self) -> Self:
-        if not (self.catalog.enabled or self.vectors.enabled or self.events.enabled):
-            raise ValueError("at least one sink must be enabled")
-        if not self.catalog.enabled and (self.vectors.enabled or self.events.enabled):
-            raise ValueError("vectors and events follow from the catalogue: enable catalog too")
-        return self
+    catalog: CatalogSink = CatalogSink()
+    """The catalogue in Postgres."""
+    vectors: VectorsSink = VectorsSink()
+    """The vector index."""
+    events: EventsSink = EventsSink()
+    """The bus."""
 
 
 class Dedupe(Spec):
@@ -137,116 +189,77 @@ class ErrorPolicy(Spec):
     """How many records may be rejected, and where they go besides the database."""
 
     max_error_percent: Annotated[int, Field(ge=0, le=100)] = 1
-    dead_letter_topic: (
-        Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[a-zA-Z0-9._-]+$")] | None
-    ) = None
-
-
-_CRON_FIELD = r"[0-9A-Za-z*?/,#L-]{1,60}"
-Schedule = Annotated[str, Field(max_length=310, pattern=rf"^{_CRON_FIELD}( {_CRON_FIELD}){{4}}$")]
-"""Five-field cron, without ``TZ=``."""
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
-Quantities = Annotated[dict[Annotated[str, Field(max_length=63)], Quantity], Field(max_length=16)]
-
-
-class Resources(Spec):
-    """Kubernetes resource requests and limits."""
-
-    requests: Quantities = Field(default_factory=dict)
-    limits: Quantities = Field(default_factory=dict)
-
-
-class Toleration(Spec):
-    """Kubernetes toleration."""
-
-    key: Annotated[str, Field(max_length=317)] | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: Annotated[str, Field(max_length=63)] | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
-
-
-class NodeRequirement(Spec):
-    """One condition on a node's labels."""
-
-    key: Annotated[str, Field(max_length=317)]
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    values: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)] = ()
-
-
-class Affinity(Spec):
-    """Nodes the pods must be placed on (all conditions hold)."""
-
-    required_node_labels: Annotated[tuple[NodeRequirement, ...], Field(max_length=16)] = ()
-
-
-class PodTemplate(Spec):
-    """What may be said of the job's pods; ignored outside a cluster."""
-
-    labels: Labels = Field(default_factory=dict)
-    annotations: Annotations = Field(default_factory=dict)
-    resources: Resources = Resources()
-    node_selector: Labels = Field(default_factory=dict)
-    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
-    affinity: Affinity | None = None
-    service_account_name: DnsLabel | None = None
-    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
-    image: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-
-
-class GatewayRef(Spec):
-    """The MediaGateway resource whose servers the job uses; by default the only one of the namespace."""
-
-    name: DnsLabel
+    """More rejected records than this share fail the job."""
+    dead_letter_topic: Topic | None = None
+    """Topic for rejected records, besides the database."""
 
 
 class IngestionJobSpec(Spec):
     """What an ingestion job reads, how records are mapped, and where they go."""
 
+    RULES: ClassVar = (
+        Rule(
+            "mode Incremental needs cursorField: the source field that grows with every change",
+            "self.mode != 'Incremental' || has(self.cursorField) || self.source.type == 'Kafka'",
+            lambda self: self.mode != "Incremental" or bool(self.cursor_field) or self.source.type == "Kafka",
+            "cursorField",
+            "FieldValueRequired",
+        ),
+        *SCHEDULE_RULES,
+        Rule(
+            "gatewayRef can't be changed once it is set; delete the job and create it anew",
+            "!has(oldSelf.gatewayRef) || (has(self.gatewayRef) && self.gatewayRef == oldSelf.gatewayRef)",
+            None,
+            "gatewayRef",
+        ),
+    )
+
     gateway_ref: GatewayRef | None = None
+    """The MediaGateway whose servers the job uses; by default the only one of the namespace. Once set it can't be changed."""
     source: SourceSpec
+    """Where records come from. Once the job has started it can be changed only while the job is suspended."""
     mode: Literal["Full", "Incremental"] = "Full"
+    """Full lists everything the source has; Incremental reads what is newer than the cursor."""
     cursor_field: ShortName | None = None
     """Source field (dotted) that grows with every change of a record: a time or a number."""
     mapping: MappingSpec | None = None
-    """Without it, records already have the canonical fields under their own names."""
+    """How fields become canonical ones. Without it, records already have the canonical fields under their own names."""
     sinks: Sinks = Sinks()
+    """Where accepted records go."""
     dedupe: Dedupe = Dedupe()
+    """What makes two records the same."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Records written in one transaction."""
     parallelism: Annotated[int, Field(ge=1, le=64)] = 1
+    """Transactions at the same time."""
     error_policy: ErrorPolicy = ErrorPolicy()
+    """How many records may be rejected."""
     schedule: Schedule | None = None
-    time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")] | None = None
-    concurrency_policy: Literal["Forbid", "Allow", "Replace"] | None = None
+    """Five cron fields (minute hour day month weekday); without it the job runs once."""
+    time_zone: TimeZone | None = None
+    """Time zone of the schedule, as Europe/Berlin; by default that of the cluster."""
+    concurrency_policy: ConcurrencyPolicy | None = None
     """With a schedule only; Forbid if not given, because an incremental cursor has one owner."""
-    starting_deadline_seconds: Annotated[int, Field(ge=10, le=31_536_000)] = 600
-    successful_runs_history_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    failed_runs_history_limit: Annotated[int, Field(ge=0, le=20)] = 1
+    starting_deadline_seconds: StartingDeadline = 600
+    """A scheduled run that could not begin within this time is left out."""
+    successful_runs_history_limit: Limit = 3
+    """Finished runs of a schedule that are kept."""
+    failed_runs_history_limit: Limit = 1
+    """Failed runs of a schedule that are kept."""
     suspend: bool = False
-    backoff_limit: Annotated[int, Field(ge=0, le=20)] = 3
-    active_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
-    pre_running_deadline_seconds: Annotated[int, Field(ge=1, le=31_536_000)] = 600
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    dry_run: bool = False
+    """true stops the job after its batch, its cursor kept, and starts no new run; false continues."""
+    backoff_limit: Limit = 3
+    """Attempts after the first one. Exit codes 64 to 78 are final at once; an evicted pod does not count."""
+    active_deadline_seconds: Seconds | None = None
+    """Time the job may take in all; begins anew when it is resumed."""
+    pre_running_deadline_seconds: Seconds = 600
+    """Time until the first pod must run."""
+    ttl_seconds_after_finished: SecondsToLive | None = None
+    """Time after its end when the job is deleted, this resource with it. Not with a schedule."""
+    dry_run: Annotated[bool, IMMUTABLE] = False
+    """Read and check every record, and write nothing. It can't be changed."""
     template: PodTemplate = PodTemplate()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        problems = {
-            "mode Incremental needs cursorField": self.mode == "Incremental"
-            and self.cursor_field is None
-            and self.source.type != "Kafka",
-            "timeZone needs schedule": self.time_zone is not None and self.schedule is None,
-            "concurrencyPolicy needs schedule": self.concurrency_policy is not None and self.schedule is None,
-            "ttlSecondsAfterFinished is not for a job with a schedule": self.ttl_seconds_after_finished
-            is not None
-            and self.schedule is not None,
-        }
-        for problem, holds in problems.items():
-            if holds:
-                raise ValueError(problem)
-        return self
+    """What may be said of the job's pods."""
 
 
 class Metadata(Spec):
@@ -259,7 +272,10 @@ class Metadata(Spec):
 
 
 class IngestionJob(Spec):
-    """A whole manifest. ``spec.source.name`` is filled in from ``metadata.name`` where it is not given."""
+    """Reads a source, once or on a schedule, and writes its records into the catalogue.
+
+    ``spec.source.name`` is filled in from ``metadata.name`` where it is not given.
+    """
 
     api_version: Literal["mediagateway.io/v1alpha1"]
     kind: Literal["IngestionJob"]

@@ -1,0 +1,1 @@
+"""Reconciles IngestionJob: one Job or CronJob, its progress and its end."""

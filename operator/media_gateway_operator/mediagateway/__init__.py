@@ -1,0 +1,1 @@
+"""Reconciles MediaGateway: components, dependencies, migrations, rollout."""

@@ -1,0 +1,264 @@
+"""The watches: kopf as a source of events, and nothing of kopf anywhere else.
+
+kopf lists and watches; each event goes into the store, and what is new in it to the queues. No handler of kopf writes,
+no finalizer, no annotation, no Event, no scan of the cluster. When kopf gives up, it is started anew here, in the same
+process. Runs only while this replica leads.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, Final
+
+import kopf
+import structlog
+
+from media_gateway.core.errors import MediaGatewayError
+from media_gateway.core.supervisor import Backoff
+from media_gateway_operator.engine.routes import Routes
+from media_gateway_operator.kube.client import KubeClient
+from media_gateway_operator.kube.config import Access
+from media_gateway_operator.kube.kinds import (
+    LABEL_MANAGED_BY,
+    MANAGED_BY,
+    Object,
+    Ref,
+    ResourceKind,
+)
+from media_gateway_operator.kube.store import Store
+from media_gateway_operator.kube.streams import Stream, Streams
+
+CHILDREN: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
+"""Label selector of everything that is watched and not a custom resource."""
+
+SERVER_TIMEOUT_S: Final = 300
+"""The API server ends each watch after so long; it is continued where it was."""
+
+_RESTART = Backoff(base_s=1.0, max_s=30.0)
+_STEADY_S: Final = 120.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Runtime:
+    """Fills the store and the queues.
+
+    Parameters
+    ----------
+    resources, children
+        Kinds to be watched: custom resources, and what the operator makes (by label).
+    namespaces
+        Empty is all.
+    inactivity_s
+        A silent watch is opened anew after so long, in seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a part that the watches feed or are fed by
+        self,
+        access: Access,
+        client: KubeClient,
+        store: Store,
+        routes: Routes,
+        *,
+        resources: Collection[ResourceKind],
+        children: Collection[ResourceKind],
+        namespaces: Collection[str],
+        inactivity_s: float,
+    ) -> None:
+        self._client = client
+        self._store = store
+        self._routes = routes
+        self._children = frozenset(children)
+        self._namespaces = tuple(namespaces)
+        self._inactivity_s = inactivity_s
+        self._to_fill: asyncio.Queue[Stream] = asyncio.Queue()
+        self._unfilled: set[Stream] = set()
+        self.synced = asyncio.Event()
+        """Set once all that exists is in the store."""
+        self.kinds = (*resources, *children)
+        self.streams = Streams(
+            access,
+            [Stream(kind, namespace) for kind in self.kinds for namespace in self._namespaces or (None,)],
+            self._to_fill.put_nowait,
+        )
+
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Watch until cancelled.
+
+        Parameters
+        ----------
+        started
+            Called after each start of kopf, which puts its own signal handlers in place of the process's.
+        """
+        self._unfilled = set(self.streams)
+        filling = asyncio.create_task(self._fill_forever(), name="filling the store")
+        failures = 0
+        try:
+            while True:
+                await self._until_served()
+                began = time.monotonic()
+                try:
+                    await self._watch(started)
+                except Exception as error:  # noqa: BLE001 - whatever it is, a deaf operator is worse
+                    failures = 1 if time.monotonic() - began > _STEADY_S else failures + 1
+                    pause_s = _RESTART.pause_s(failures)
+                    _log.warning(
+                        "the watches ended", error=repr(error), failures=failures, restart_in_s=pause_s
+                    )
+                    await asyncio.sleep(pause_s)
+        finally:
+            filling.cancel()
+
+    async def _until_served(self) -> None:
+        # Without its definitions the operator waits, so that the order of installation does not matter.
+        missing: list[str] = []
+        while True:
+            try:
+                before, missing = missing, [k.plural for k in self.kinds if not await self._client.serves(k)]
+            except MediaGatewayError as error:
+                _log.warning("the API server can't be asked for its kinds", error=error.message)
+            else:
+                if not missing:
+                    return
+                if missing != before:
+                    _log.warning("waiting for custom resource definitions; install crds/", missing=missing)
+            await asyncio.sleep(2.0)
+            self._client.forget_served()
+
+    async def _watch(self, started: Callable[[], None]) -> None:
+        self.streams.restart()
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(),
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=list(self._namespaces),
+            identity=None,
+        )
+        started()
+        try:
+            # Not kopf.run_tasks: that ends with the cancellation of every task of the loop that began after kopf.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=3.0)
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        raise RuntimeError("kopf ended without saying why")
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            return kopf.AiohttpSession(server=self.streams.server, aiohttp_session=self.streams.session())
+
+        kopf.on.login(registry=registry, id="login")(login)
+        for kind in self.kinds:
+            selected = {"group": kind.group, "version": kind.version, "plural": kind.plural}
+            kopf.on.event(registry=registry, id=kind.plural, **selected)(self._on_event)
+        return registry
+
+    def _settings(self) -> kopf.OperatorSettings:
+        settings = kopf.OperatorSettings()
+        settings.process.ultimate_exiting_timeout = None
+        settings.posting.enabled = False
+        # Neither namespaces nor definitions are watched, so no right to read them is needed.
+        settings.scanning.disabled = True
+        settings.watching.server_timeout = SERVER_TIMEOUT_S
+        settings.watching.inactivity_timeout = self._inactivity_s
+        settings.watching.chunk_size = 250
+        settings.watching.label_selectors[self._is_child] = CHILDREN
+        settings.queueing.worker_limit = None
+        # A worker holds its last event while it idles; ours has nothing to wait for.
+        settings.queueing.idle_timeout = 0.1
+        settings.queueing.exit_timeout = 0.1
+        settings.networking.request_timeout = 30.0
+        settings.networking.connect_timeout = 10.0
+        settings.networking.error_backoffs = _Patience()
+        settings.persistence.diffbase_storage = _NoDiffs()
+        settings.persistence.progress_storage = _NoProgress()
+        return settings
+
+    def _is_child(self, resource: kopf.Resource) -> bool:
+        return any((kind.group, kind.plural) == (resource.group, resource.plural) for kind in self._children)
+
+    async def _on_event(self, event: kopf.RawEvent, **_: Any) -> None:
+        thing: Any = event["object"]
+        if event["type"] == "DELETED":
+            self._gone(Ref.of(thing), thing["metadata"]["uid"], thing)
+        elif self._store.put(thing):
+            self._routes.changed(thing)
+
+    def _gone(self, ref: Ref, uid: str, thing: Object) -> None:
+        if self._store.drop(ref, uid):
+            self._routes.changed(thing)
+
+    async def _fill_forever(self) -> None:
+        while True:
+            stream = await self._to_fill.get()
+            while not await self._fill(stream):
+                await asyncio.sleep(1.0)
+            self._unfilled.discard(stream)
+            if not self._unfilled and not self.synced.is_set():
+                _log.info("synced", objects=len(self._store))
+                self.synced.set()
+
+    async def _fill(self, stream: Stream) -> bool:
+        """List a stream's objects once its watch has begun: what is there no longer has gone unseen."""
+        since = time.monotonic()
+        selector = CHILDREN if stream.kind in self._children else ""
+        try:
+            async for thing in self._client.list(stream.kind, stream.namespace, label_selector=selector):
+                if self._store.put(thing):
+                    self._routes.changed(thing)
+        except MediaGatewayError as error:
+            _log.warning("a list failed", stream=str(stream), error=error.message)
+            return False
+        for ref, uid in self._store.unseen(stream.kind, stream.namespace, since):
+            thing = self._store.find(ref)
+            if thing is not None:
+                self._gone(ref, uid, thing)
+        return True
+
+
+class _Patience:
+    """Pauses between kopf's tries, without an end: its requests for watches never give up."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.5, 1.0, 2.0)
+        while True:
+            yield 4.0
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf compares nothing."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """kopf remembers nothing on objects."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """There is nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Change nothing."""
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence

@@ -1,0 +1,170 @@
+"""One cluster for the whole run, started before the first test that needs it and taken down at the end.
+
+A cluster that ran before stays. Under xdist the controller does this and tells the workers. Importing this file
+costs next to nothing, because `make test` collects this folder too.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cluster.report import Report
+
+if TYPE_CHECKING:
+    from tests.cluster.access import Cluster, Kubectl
+    from tests.cluster.sharing import Use
+
+KEEP = "MEDIA_GATEWAY_CLUSTER_KEEP"
+
+CLUSTER = pytest.StashKey["Cluster"]()
+USE: pytest.StashKey["Use"] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")  # here, so that no test is forgotten
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    config = session.config
+    if config.option.collectonly or hasattr(config, "workerinput"):
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "cluster" in wanted:
+        # Not in a fixture: the first start builds Kubernetes, and a test has two minutes.
+        _begin(config, with_images="images" in wanted)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    from tests.cluster.providers import to_text
+
+    # Only the workers know what they will run; whoever names this folder wants the cluster.
+    node.workerinput["cluster"] = to_text(_begin(node.config, with_images=True))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if USE in config.stash:
+        use = config.stash[USE]
+        del config.stash[USE]
+        if use.is_to_stop() and os.environ.get(KEEP) != "1":
+            from tests.cluster.providers import chosen
+
+            chosen().stop()
+        use.end()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if CLUSTER in config.stash and not hasattr(config, "workerinput"):
+        report = Report.of(terminalreporter.stats, config.stash[CLUSTER])
+        terminalreporter.section("cluster")
+        for line in report.lines():
+            terminalreporter.write_line(line)
+        report.write()
+
+
+def _begin(config: pytest.Config, *, with_images: bool) -> "Cluster":
+    from tests.cluster.machine.commands import ClusterError
+    from tests.cluster.machine.places import work_folder
+    from tests.cluster.providers import chosen
+    from tests.cluster.sharing import Use
+
+    if CLUSTER not in config.stash:
+        try:
+            with _heard(config):
+                provider = chosen()
+                use = config.stash[USE] = Use(work_folder())
+                if not provider.is_up():
+                    use.starts()
+                cluster = config.stash[CLUSTER] = provider.start()
+                if with_images and cluster.can("images"):
+                    _load_images(cluster)
+        except ClusterError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[CLUSTER]
+
+
+def _load_images(cluster: "Cluster") -> None:
+    from tests.cluster.images import SCRIPT, build
+
+    if SCRIPT.exists():
+        for archive in build(on_debian=cluster.provider != "kind"):
+            cluster.load_image(archive)
+
+
+@contextmanager
+def _heard(config: pytest.Config) -> Iterator[None]:
+    """Let the person at the terminal see what takes so long."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+        return
+    with capture.global_and_fixture_disabled():
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> "Cluster":
+    """The cluster of the run."""
+    from tests.cluster.providers import from_text
+
+    config = request.config
+    told = getattr(config, "workerinput", {}).get("cluster")
+    if told is not None and CLUSTER not in config.stash:
+        config.stash[CLUSTER] = from_text(told)
+    if CLUSTER not in config.stash:
+        raise pytest.UsageError(
+            "distributed cluster tests need their folder named: pytest tests/cluster -n 2"
+        )
+    return config.stash[CLUSTER]
+
+
+@pytest.fixture(scope="session")
+def images(cluster: "Cluster") -> None:
+    """The project's images are in the cluster."""
+    if not cluster.can("images"):
+        pytest.skip(f"{cluster.provider}: no images can be loaded into this cluster")
+
+
+@pytest.fixture(autouse=True)
+def _able(request: pytest.FixtureRequest) -> None:
+    needed = [name for mark in request.node.iter_markers("needs") for name in mark.args]
+    if needed:
+        cluster = request.getfixturevalue("cluster")
+        lacking = [name for name in needed if not cluster.can(name)]
+        if lacking:
+            pytest.skip(f"{cluster.provider}: this cluster lacks {', '.join(lacking)}")
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: "Cluster") -> "Kubectl":
+    """kubectl on the cluster, in no particular namespace."""
+    from tests.cluster.access import Kubectl
+
+    return Kubectl(cluster)
+
+
+@pytest.fixture
+async def namespace(kubectl: "Kubectl") -> AsyncIterator[str]:
+    """A fresh namespace in which pods have to be restricted, deleted afterwards without waiting for it."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    await kubectl("create", "-f", "-", document=document)
+    try:
+        yield name
+    finally:
+        await asyncio.shield(kubectl.text("delete", "namespace", name, "--wait=false"))
+
+
+@pytest.fixture
+def kube(kubectl: "Kubectl", namespace: str) -> "Kubectl":
+    """kubectl in the fresh namespace."""
+    return kubectl.within(namespace)

@@ -1,0 +1,52 @@
+"""What ran on which cluster, what was skipped and why: at the end of the run, and as a file."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from tests.cluster.access import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of one run."""
+
+    provider: str
+    context: str
+    abilities: list[str]
+    passed: dict[str, float]
+    """Seconds by test."""
+    failed: list[str]
+    skipped: dict[str, str]
+    """Reason by test."""
+
+    @classmethod
+    def of(cls, stats: Mapping[str, Sequence[Any]], cluster: "Cluster") -> Self:
+        """Take it from what pytest's terminal reporter has collected."""
+        passed = {each.nodeid: round(each.duration, 2) for each in stats.get("passed", ())}
+        failed = sorted({each.nodeid for outcome in ("failed", "error") for each in stats.get(outcome, ())})
+        skipped = {each.nodeid: _reason(each.longrepr) for each in stats.get("skipped", ())}
+        return cls(cluster.provider, cluster.context, sorted(cluster.abilities), passed, failed, skipped)
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"provider: {self.provider} (context {self.context}; can: {', '.join(self.abilities)})"
+        yield f"ran: {len(self.passed) + len(self.failed)}, of which failed: {len(self.failed)}"
+        yield f"skipped: {len(self.skipped)}"
+        for name, reason in sorted(self.skipped.items()):
+            yield f"  {name}: {reason}"
+
+    def write(self) -> None:
+        """Write it beside the cluster's logs."""
+        from tests.cluster.machine.places import work_folder
+
+        folder = work_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _reason(longrepr: object) -> str:
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return str(text).removeprefix("Skipped: ")

@@ -1,0 +1,153 @@
+"""The test cluster itself: what every other cluster test takes for granted."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.cluster.access import Cluster, Kubectl, KubectlError
+from tests.cluster.machine.commands import run
+from tests.cluster.machine.network import taken_by
+from tests.support.waiting import eventually
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def pod(name: str, *command: str, image: str, **container: Any) -> dict[str, Any]:
+    one = {"name": "main", "image": image, "command": list(command), "imagePullPolicy": "IfNotPresent",
+           "securityContext": RESTRICTED, **container}  # fmt: skip
+    spec = {"containers": [one], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": spec,
+    }
+
+
+@pytest.fixture(scope="module")
+def python_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image with Python in the cluster."""
+    if not cluster.can("node", "images"):
+        pytest.skip(f"{cluster.provider}: no image can be loaded into this cluster")
+    from tests.cluster.machine.base_image import base_image
+    from tests.cluster.machine.commands import run
+    from tests.cluster.machine.places import cache_folder
+
+    name = base_image(cache_folder())
+    archive = tmp_path_factory.mktemp("images") / "base.tar"
+    run("buildah", "push", "--quiet", name, f"docker-archive:{archive}:{name}", timeout_s=300)
+    cluster.load_image(archive)
+    return name
+
+
+@pytest.mark.needs("node")
+async def test_node_is_ready(kubectl: Kubectl) -> None:
+    nodes = (await kubectl("get", "nodes"))["items"]
+    assert nodes
+    for node in nodes:
+        conditions = {each["type"]: each["status"] for each in node["status"]["conditions"]}
+        assert conditions["Ready"] == "True"
+
+
+async def test_tokens_of_service_accounts_can_be_checked_by_others(kubectl: Kubectl) -> None:
+    told = json.loads(await kubectl.text("get", "--raw", "/.well-known/openid-configuration"))
+    keys = json.loads(await kubectl.text("get", "--raw", "/openid/v1/jwks"))["keys"]
+    assert told["issuer"].startswith("https://kubernetes.default.svc")
+    assert keys
+    assert all(key["use"] == "sig" for key in keys)
+
+
+async def test_pod_that_wants_to_be_root_is_refused(kube: Kubectl) -> None:
+    greedy = pod("greedy", "true", image="none", securityContext={"runAsUser": 0})
+    with pytest.raises(KubectlError, match="violates PodSecurity"):
+        await kube("create", "-f", "-", document=greedy)
+
+
+async def test_restricted_pod_runs_and_its_log_is_read(kube: Kubectl, python_image: str) -> None:
+    await kube("create", "-f", "-", document=pod("runner", "id", "-u", image=python_image))
+    await kube.text("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/runner", "--timeout=60s")
+    assert (await kube.text("logs", "runner")).strip() == "10001"
+
+
+async def test_root_of_the_file_system_is_read_only(kube: Kubectl, python_image: str) -> None:
+    await kube("create", "-f", "-", document=pod("writer", "touch", "/there", image=python_image))
+    await kube.text("wait", "--for=jsonpath={.status.phase}=Failed", "pod/writer", "--timeout=60s")
+    assert "Read-only file system" in await kube.text("logs", "writer")
+
+
+async def test_pods_find_services_by_name(kube: Kubectl, web: str) -> None:
+    namespace = kube.namespace
+
+    async def answered(host: str) -> bool:
+        ask = f"import urllib.request as r; print(r.urlopen('http://{host}:8000/etc/hostname', timeout=5).status)"
+        return (await kube.text("exec", web, "--", "python3", "-c", ask)).strip() == "200"
+
+    await eventually(lambda: answered("web"), timeout_s=30)
+    assert await answered(f"web.{namespace}")
+    assert await answered(f"web.{namespace}.svc.cluster.local")
+
+
+async def test_unknown_service_name_is_not_found_at_once(kube: Kubectl, web: str) -> None:
+    ask = "import socket, time\nt = time.time()\ntry: socket.getaddrinfo('nobody', 80)\nexcept OSError: print(time.time() - t)"
+    assert float(await kube.text("exec", web, "--", "python3", "-c", ask)) < 4
+
+
+@pytest.mark.needs("reachable")
+async def test_this_machine_reaches_pods_and_services(kube: Kubectl, web: str) -> None:
+    service = (await kube("get", "service", "web"))["spec"]["clusterIP"]
+    address = (await kube("get", "pod", web))["status"]["podIP"]
+    async with aiohttp.ClientSession() as session:
+
+        async def answered(host: str) -> bool:
+            with suppress(aiohttp.ClientError):
+                async with session.get(f"http://{host}:8000/etc/hostname") as answer:
+                    return answer.status == 200
+            return False
+
+        assert await answered(address)
+        await eventually(lambda: answered(service), timeout_s=30)
+
+
+@pytest.mark.needs("reachable")
+async def test_nothing_leaves_the_network_of_the_cluster(kube: Kubectl, web: str, cluster: Cluster) -> None:
+    """An address of the service range that nobody has, and one of the internet: refused at once, not sent on."""
+    network = taken_by(cluster.kubeconfig.parent)
+    assert network is not None
+    assert "default" not in run("ip", "-n", network.name, "route")
+    for address in (str(network.services[-2]), "192.0.2.1"):
+        ask = f"import socket; socket.create_connection(('{address}', 80), timeout=10)"
+        with pytest.raises(KubectlError):
+            await kube.text("exec", web, "--", "python3", "-c", f"{ask}", timeout_s=9)
+
+
+async def test_volume_claim_is_served(kube: Kubectl, python_image: str) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": spec}
+    keeper = pod("keeper", "touch", "/data/there", image=python_image,
+                 volumeMounts=[{"name": "data", "mountPath": "/data"}])  # fmt: skip
+    keeper["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    keeper["spec"]["securityContext"] = {"fsGroup": 10001}
+    await kube("create", "-f", "-", document=[claim, keeper])
+    await kube.text("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/keeper", "--timeout=60s")
+
+
+@pytest.fixture
+async def web(kube: Kubectl, python_image: str) -> str:
+    """Name of a ready pod that serves files, behind a Service of the same name."""
+    ready = {"httpGet": {"port": 8000, "path": "/etc/hostname"}, "periodSeconds": 1}
+    server = pod("web", "python3", "-m", "http.server", "8000", image=python_image, readinessProbe=ready)
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 8000}]}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
+    await kube("create", "-f", "-", document=[server, service])
+    await kube.text("wait", "--for=condition=Ready", "pod/web", "--timeout=60s")
+    return "web"

@@ -1,0 +1,448 @@
+"""IngestionJob without a schedule: what lives, what is planned, what is said."""
+
+import pytest
+
+from media_gateway_operator.kube.kinds import PAUSED
+from tests.support.ingestion_world import View, World, gateway
+
+SECRET = {
+    "source": {
+        "type": "HTTP",
+        "http": {
+            "url": "https://films.test/all",
+            "auth": {"type": "Bearer", "secretRef": {"name": "films", "key": "token"}},
+        },
+    }
+}
+
+
+def running(spec=None) -> World:
+    world = World(spec)
+    world.settle()
+    world.start_pods()
+    world.settle()
+    assert world.says("Running") == ("True", "PodReady")
+    return world
+
+
+def test_a_suspended_job_costs_two_writes():
+    world = World({"suspend": True})
+    assert world.settle() == ["create Job", "status"]
+    assert world.job()["spec"]["suspend"] is True
+    assert world.says("Accepted") == ("True", "Accepted")
+    assert world.says("Suspended") == ("True", "Suspended")
+    assert world.status()["phase"] == "Suspended"
+    assert world.told() == []
+    assert world.asked_for_pods == 0
+
+
+def test_all_conditions_are_there_from_first_sight():
+    world = World()
+    world.reconcile()
+    assert [one["type"] for one in world.status()["conditions"]] == [
+        "Accepted", "Running", "Suspended", "Complete", "Failed", "Stalled",
+    ]  # fmt: skip
+
+
+def test_a_job_runs_to_its_end():
+    world = running()
+    status = world.status()
+    assert (status["phase"], status["attempt"]) == ("Running", 1)
+    assert status["active"] == [{"name": world.job()["metadata"]["name"], "uid": "uid-1"}]
+    world.pass_time(60)
+    world.exit(0)
+    world.settle()
+    status = world.status()
+    assert world.says("Complete") == ("True", "Completed")
+    assert world.says("Failed") == ("False", "NotFinished")
+    assert world.says("Running") == ("False", "Finished")
+    assert (status["phase"], status["completionTime"]) == ("Complete", "2026-03-02T12:01:00Z")
+    assert status["lastRun"]["result"] == "Complete"
+    assert "active" not in status
+    assert world.told() == ["Started", "Completed"]
+    assert world.asked_for_pods == 0
+
+
+def test_steady_state_writes_nothing():
+    world = running()
+    for _ in range(20):
+        world.pass_time(10)
+        world.report(int(world.now.timestamp()))
+        assert world.reconcile() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "meaning"),
+    [
+        (64, "InvalidManifest", "the manifest is wrong"),
+        (65, "RunFailed", "failed by its own rules"),
+        (69, "SourceUnavailable", "the source is not there"),
+        (70, "InternalError", "should not happen"),
+        (77, "PermissionDenied", "refuses the credentials"),
+        (78, "ConfigurationError", "is missing"),
+    ],
+)
+def test_a_fatal_exit_code_fails_at_once_and_is_explained(code, reason, meaning):
+    world = running()
+    world.exit(code, log='{"message": "first"}\n{"message": "https://films.test: no"}')
+    world.settle()
+    assert world.says("Failed") == ("True", reason)
+    message = world.message("Failed")
+    assert message.startswith(f"exit code {code}: ")
+    assert meaning in message
+    assert message.endswith("https://films.test: no")
+    last = world.status()["lastRun"]
+    assert (last["result"], last["exitCode"], last["reason"]) == ("Failed", code, reason)
+    assert last["logTail"].endswith('"https://films.test: no"}')
+    assert world.status()["attempt"] == 1
+    assert world.told() == ["Started", "Failed"]
+
+
+def test_the_program_may_say_more_than_its_exit_code():
+    world = running()
+    world.exit(65, log='{"message": "too many rejected", "reason": "ErrorBudgetExceeded"}')
+    world.settle()
+    assert world.says("Failed") == ("True", "ErrorBudgetExceeded")
+
+
+def test_retries_are_counted_and_told_and_then_it_is_over():
+    world = running({"backoffLimit": 1})
+    world.exit(1, log="Postgres was away")
+    world.settle()
+    assert world.says("Running") == ("False", "Retrying")
+    assert world.status()["attempt"] == 2
+    assert world.status()["lastRun"]["logTail"] == "Postgres was away"
+    world.start_pods()
+    world.settle()
+    assert world.says("Running") == ("True", "PodReady")
+    world.exit(1, log="Postgres was away again")
+    world.settle()
+    assert world.says("Failed") == ("True", "BackoffLimitExceeded")
+    assert world.message("Failed").startswith("2 attempts failed, the last one: exit code 1")
+    assert world.status()["attempt"] == 2
+    assert world.told() == ["Started", "Retrying", "Failed"]
+
+
+def test_a_finished_job_stays_finished_when_its_children_vanish():
+    for code in (0, 78):
+        world = running()
+        world.exit(code)
+        world.settle()
+        status = world.status()
+        world.delete("Job", world.job()["metadata"]["name"])
+        assert world.settle() == []
+        world.change(batchSize=99, suspend=True)
+        assert world.settle() == ["status"]
+        assert {**world.status(), "observedGeneration": 1} == status
+        assert world.jobs() == []
+
+
+def test_a_job_deleted_by_hand_is_made_again_and_waits_for_the_old_pod():
+    world = running()
+    world.delete("Job", world.job()["metadata"]["name"])
+    world.reconcile()
+    assert world.job()["spec"]["suspend"] is True
+    assert world.says("Running") == ("False", "WaitingForPods")
+    world.settle()
+    assert world.alive() == 1
+    assert world.requeue_s == 1
+    world.stop_pods()
+    world.settle()
+    world.start_pods()
+    world.settle()
+    assert world.alive() == 1
+    assert world.says("Running") == ("True", "PodReady")
+    assert world.status()["attempt"] == 2
+
+
+def test_suspend_stops_the_pod_and_resume_continues_the_same_attempt():
+    world = running()
+    name = world.job()["metadata"]["name"]
+    world.change(suspend=True)
+    world.reconcile()
+    world.controller()
+    world.settle()
+    assert world.says("Suspended") == ("False", "Suspending")
+    world.stop_pods()
+    world.settle()
+    assert world.says("Suspended") == ("True", "Suspended")
+    assert "active" not in world.status()
+    world.change(suspend=False)
+    world.settle()
+    world.start_pods()
+    world.settle()
+    assert world.says("Running") == ("True", "PodReady")
+    assert (world.job()["metadata"]["name"], world.status()["attempt"]) == (name, 1)
+    assert world.told() == ["Started", "Suspended", "Resumed"]
+
+
+def test_a_changed_spec_gives_a_new_job_after_the_old_pod_is_gone():
+    world = running()
+    old = world.job()["metadata"]["name"]
+    world.change(batchSize=99)
+    world.settle()
+    new = world.job()
+    assert new["metadata"]["name"] != old
+    assert new["spec"]["suspend"] is True
+    assert world.says("Running") == ("False", "WaitingForPods")
+    world.stop_pods()
+    world.settle()
+    assert world.job()["spec"]["suspend"] is False
+    assert world.status()["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"backoffLimit": 7}, {"activeDeadlineSeconds": 50}, {"ttlSecondsAfterFinished": 5}, {"preRunningDeadlineSeconds": 9}],
+)
+def test_limits_are_changed_without_a_new_job(change):
+    world = running()
+    name = world.job()["metadata"]["name"]
+    world.change(**change)
+    world.settle()
+    assert world.job()["metadata"]["name"] == name
+    assert world.says("Running") == ("True", "PodReady")
+    for field, value in change.items():
+        assert world.job()["spec"].get(field, value) == value
+
+
+def test_a_new_gateway_does_not_stop_a_run():
+    world = running()
+    world.gateways["gw"]["spec"]["version"] = "9.9.9"
+    before = world.job()
+    world.settle()
+    assert world.job()["metadata"]["uid"] == before["metadata"]["uid"]
+    assert world.settle() == []
+    world.change(suspend=True)
+    world.settle()
+    world.stop_pods()
+    world.settle()
+    assert world.says("Suspended") == ("True", "Suspended")
+    world.change(suspend=False)
+    world.settle()
+    image = world.job()["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert image.endswith(":9.9.9"), "a resumed job begins with the gateway as it is"
+
+
+@pytest.mark.parametrize(
+    ("gateways", "spec", "said"),
+    [
+        ([], {}, "there is no MediaGateway in this namespace"),
+        (["a", "b"], {}, "the namespace has 2 MediaGateways (a, b); name one"),
+        (["a"], {"gatewayRef": {"name": "z"}}, "there is no MediaGateway z in this namespace"),
+    ],
+)
+def test_a_missing_gateway_is_named_and_healed(gateways, spec, said):
+    world = World(spec)
+    world.gateways = {name: gateway(name) for name in gateways}
+    assert world.settle() == ["status"]
+    assert world.says("Accepted") == ("False", "InvalidReference")
+    assert said in world.message("Accepted")
+    assert world.told() == ["InvalidReference"]
+    assert world.requeue_s == 5
+    world.pass_time(3600)
+    world.reconcile()
+    assert world.requeue_s == 30
+    world.gateways = {"z": gateway("z")}
+    world.settle()
+    assert world.says("Accepted") == ("True", "Accepted")
+    assert len(world.jobs()) == 1
+
+
+def test_a_missing_secret_and_a_missing_key_are_named_and_healed():
+    world = World(SECRET)
+    assert world.settle() == ["status"]
+    assert world.says("Accepted") == ("False", "InvalidReference")
+    assert "there is no Secret films" in world.message("Accepted")
+    world.secrets["films"] = {"other": "0"}
+    world.settle()
+    assert "the Secret films has no key token" in world.message("Accepted")
+    world.secrets["films"]["token"] = "1"
+    world.settle()
+    assert world.says("Accepted") == ("True", "Accepted")
+    assert world.job()["spec"]["suspend"] is False
+    assert world.told() == ["InvalidReference", "InvalidReference"]
+
+
+def test_a_secret_that_goes_missing_leaves_a_run_alone_and_does_not_begin_one():
+    world = World(SECRET | {"suspend": True})
+    world.secrets["films"] = {"token": "1"}
+    world.settle()
+    del world.secrets["films"]
+    world.change(suspend=False)
+    world.settle()
+    assert world.says("Accepted") == ("False", "InvalidReference")
+    assert world.job()["spec"]["suspend"] is True
+    world.secrets["films"] = {"token": "1"}
+    world.settle()
+    world.start_pods()
+    world.settle()
+    del world.secrets["films"]
+    assert world.settle() == []
+    assert world.says("Running") == ("True", "PodReady")
+
+
+def test_a_job_waits_for_the_migration():
+    world = World()
+    world.migrate(done=False)
+    world.settle()
+    assert world.job()["spec"]["suspend"] is True
+    assert world.says("Running") == ("False", "WaitingForGateway")
+    assert world.says("Suspended") == ("False", "NotSuspended")
+    assert world.status()["phase"] == "Waiting"
+    world.migrate(done=True)
+    world.settle()
+    assert world.job()["spec"]["suspend"] is False
+    world.start_pods()
+    world.settle()
+    world.migrate(done=False)
+    assert world.settle() == [], "a run goes on while the gateway is upgraded"
+
+
+def test_no_pod_within_the_deadline_fails_the_job_with_the_reason():
+    world = World({"preRunningDeadlineSeconds": 60})
+    world.settle()
+    assert world.asked_for_pods == 0
+    assert world.requeue_s == 10
+    world.pass_time(10)
+    (pod,) = world.pods.values()
+    waiting = {"reason": "ImagePullBackOff", "message": "registry.test: no such image"}
+    pod["status"]["containerStatuses"] = [{"name": "ingestion", "image": "x:1", "state": {"waiting": waiting}}]
+    world.settle()
+    assert world.says("Running") == ("False", "ImagePullFailed")
+    assert world.requeue_s == 30
+    world.pass_time(50)
+    assert world.reconcile() == ["status"], "the end is stored before anything is stopped"
+    assert world.says("Failed") == ("True", "PreRunningDeadlineExceeded")
+    assert "ImagePullFailed: the image x:1 can't be pulled" in world.message("Failed")
+    assert "no such image" in world.message("Failed")
+    assert world.requeue_s == 0
+    assert world.settle() == ["delete Job"]
+    assert world.told() == ["Failed"]
+
+
+def test_an_unschedulable_pod_is_told():
+    world = World()
+    world.settle()
+    (pod,) = world.pods.values()
+    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}
+    pod["status"]["conditions"] = [said]
+    world.pass_time(11)
+    world.settle()
+    assert (world.says("Running"), world.message("Running")) == (("False", "Unschedulable"), "0/1 nodes")
+
+
+def test_the_deadline_is_for_the_first_pod_only():
+    world = running({"preRunningDeadlineSeconds": 60})
+    world.exit(1)
+    world.settle()
+    world.pass_time(3600)
+    world.settle()
+    assert world.says("Failed") == ("False", "NotFinished")
+
+
+def test_a_finished_job_is_deleted_when_its_time_is_over():
+    world = running({"ttlSecondsAfterFinished": 100})
+    world.exit(0)
+    world.settle()
+    world.pass_time(40)
+    world.reconcile()
+    assert world.requeue_s == 60
+    world.pass_time(59)
+    assert world.reconcile() == []
+    world.pass_time(1)
+    assert world.reconcile() == ["delete IngestionJob"]
+
+
+def test_a_job_without_progress_is_stalled_until_it_goes_on():
+    world = running()
+    assert world.requeue_s == 300
+    world.pass_time(100)
+    world.report(10)
+    world.pass_time(200)
+    assert world.reconcile() == []
+    assert world.requeue_s == 200
+    world.pass_time(200)
+    world.settle()
+    assert world.says("Stalled") == ("True", "NoProgress")
+    assert world.message("Stalled").endswith("since 2026-03-02T12:01:40Z")
+    assert world.status()["phase"] == "Stalled"
+    world.pass_time(1000)
+    assert world.reconcile() == []
+    world.report(11)
+    world.settle()
+    assert world.says("Stalled") == ("False", "Progressing")
+    assert world.told() == ["Started", "Stalled"]
+
+
+def test_a_retry_is_not_stalled_for_what_was_before_it():
+    world = running()
+    world.pass_time(200)
+    world.exit(1)
+    world.settle()
+    world.pass_time(360)
+    world.start_pods()
+    world.settle()
+    assert world.says("Stalled") == ("False", "Progressing")
+
+
+def test_a_paused_job_is_only_watched():
+    world = World()
+    assert world.cr is not None
+    world.cr["metadata"]["annotations"] = {PAUSED: "true"}
+    assert world.settle() == ["status"]
+    assert world.says("Accepted") == ("True", "Paused")
+    world.cr["metadata"]["annotations"] = {}
+    assert "create Job" in world.settle()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"source": {"type": "File", "file": {"path": "a.json"}}}, "spec.source.file.pvc"),
+        ({"source": {"type": "File", "file": {"path": "../a", "pvc": "p"}}}, "spec.source.file.path"),
+        ({"schedule": "0 0 30 2 *"}, "spec.schedule"),
+        ({"schedule": "0 0 * * 7"}, "0 to 6"),
+        ({"schedule": "0 0 * * 1", "timeZone": "Mars/Olympus"}, "spec.timeZone"),
+        ({"mode": "Sideways"}, "spec.mode"),
+    ],
+)
+def test_a_spec_that_cannot_be_carried_out_is_refused_by_name(spec, said):
+    world = World(spec)
+    assert world.settle() == ["status"]
+    assert world.says("Accepted") == ("False", "InvalidSpec")
+    assert said in world.message("Accepted")
+    assert world.requeue_s is None
+
+
+def test_a_manifest_too_large_for_an_annotation_is_refused():
+    rules = {f"f{number}": {"path": "x" * 900} for number in range(250)}
+    world = World({"mapping": {"fields": {"title": {"path": "t"}}}})
+    assert world.cr is not None
+    world.cr["spec"]["template"] = {"annotations": {name: "x" * 4000 for name in list(rules)[:60]}}
+    assert world.settle() == ["status"]
+    assert world.says("Accepted") == ("False", "ManifestTooLarge")
+
+
+def test_a_resource_that_is_being_deleted_is_left_alone():
+    world = running()
+    assert world.cr is not None
+    world.cr["metadata"]["deletionTimestamp"] = "2026-03-02T12:00:00Z"
+    world.delete("Job", world.job()["metadata"]["name"])
+    assert world.settle() == []
+
+
+def test_only_jobs_that_depend_on_a_gateway_are_interested():
+    world = World({"suspend": True})
+
+    def asked() -> list[str]:
+        return [str(ref) for ref in world.reconciler.interested(gateway("gw"), View(world))]
+
+    assert asked() == ["IngestionJob media/films"]
+    world.change(gatewayRef={"name": "other"})
+    assert asked() == []
+    world = running()
+    assert asked() == []
+    world.exit(0)
+    world.settle()
+    assert asked() == []
