@@ -61,18 +61,21 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
     HOME=/root install-requirements /tmp/discovery.txt /opt/media-gateway/venv
 
-FROM base AS discovery
-COPY --from=discovery-venv /opt/media-gateway/venv /opt/media-gateway/venv
-COPY --from=model /opt/media-gateway/models /opt/media-gateway/models
+FROM base AS discovery-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
 COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
 COPY components/media_gateway/discovery /opt/media-gateway/components/media_gateway/discovery
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS discovery
 ENV MEDIA_GATEWAY_MODEL_DIR=/opt/media-gateway/models \
     MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
 EXPOSE 8081 9090
 USER 10001:10001
 CMD ["python", "-m", "media_gateway.discovery"]
+COPY --from=discovery-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=model /opt/media-gateway/models /opt/media-gateway/models
+COPY --from=discovery-code /opt/media-gateway/components /opt/media-gateway/components
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-discovery" \
@@ -85,18 +88,21 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
     HOME=/root install-requirements /tmp/ingestion.txt /opt/media-gateway/venv
 
-FROM base AS ingestion
-COPY --from=ingestion-venv /opt/media-gateway/venv /opt/media-gateway/venv
-COPY --from=model /opt/media-gateway/models /opt/media-gateway/models
+FROM base AS ingestion-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
 COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
 COPY components/media_gateway/ingestion /opt/media-gateway/components/media_gateway/ingestion
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS ingestion
 ENV MEDIA_GATEWAY_MODEL_DIR=/opt/media-gateway/models \
     MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
 EXPOSE 8085 9090
 USER 10001:10001
 CMD ["python", "-m", "media_gateway.ingestion"]
+COPY --from=ingestion-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=model /opt/media-gateway/models /opt/media-gateway/models
+COPY --from=ingestion-code /opt/media-gateway/components /opt/media-gateway/components
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-ingestion" \
@@ -109,14 +115,17 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
     HOME=/root install-requirements /tmp/migrate.txt /opt/media-gateway/venv
 
-FROM base AS migrate
-COPY --from=migrate-venv /opt/media-gateway/venv /opt/media-gateway/venv
+FROM base AS migrate-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
 COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS migrate
 ENV MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
 USER 10001:10001
 CMD ["python", "-m", "media_gateway.core.migrations"]
+COPY --from=migrate-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=migrate-code /opt/media-gateway/components /opt/media-gateway/components
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-migrate" \
@@ -129,14 +138,17 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
     HOME=/root install-requirements /tmp/trainer.txt /opt/media-gateway/venv
 
-FROM base AS trainer
-COPY --from=trainer-venv /opt/media-gateway/venv /opt/media-gateway/venv
+FROM base AS trainer-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
 COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS trainer
 ENV MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
 USER 10001:10001
 CMD ["sh", "-c", "echo 'this release has no training yet: a LoRATrainingJob cannot be run' >&2; exit 78"]
+COPY --from=trainer-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=trainer-code /opt/media-gateway/components /opt/media-gateway/components
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-trainer" \
@@ -149,15 +161,19 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
     HOME=/root install-requirements /tmp/operator.txt /opt/media-gateway/venv
 
-FROM base AS operator
-COPY --from=operator-venv /opt/media-gateway/venv /opt/media-gateway/venv
+FROM base AS operator-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
 COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
 COPY operator/media_gateway_operator /opt/media-gateway/operator/media_gateway_operator
-RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components /opt/media-gateway/operator
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components /opt/media-gateway/operator
+
+FROM base AS operator
 ENV PYTHONPATH=/opt/media-gateway/components:/opt/media-gateway/operator
 USER 10001:10001
 CMD ["python", "-m", "media_gateway_operator"]
+COPY --from=operator-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=operator-code /opt/media-gateway/components /opt/media-gateway/components
+COPY --from=operator-code /opt/media-gateway/operator /opt/media-gateway/operator
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-operator" \

@@ -8,7 +8,7 @@ UV := $(BIN)/uv
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help up install install-dev test test-backends lint types contracts pytest docs crds bench lock clean cluster-up cluster-down images e2e soak
+.PHONY: help up install install-dev test test-backends lint types contracts pytest docs crds charts bench lock clean cluster-up cluster-down images e2e soak
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,10 +53,16 @@ pytest: install-dev
 
 docs: install-dev
 	$(BIN)/python -m media_gateway.cli.reference --check docs/configuration.md
+	$(BIN)/python -m scripts.charts --check
+
+charts: install-dev ## Renew what the charts generate from values.yaml and crds/, and test them (builds helm if there is none)
+	$(BIN)/python -m scripts.charts
+	MEDIA_GATEWAY_TEST_HELM="$$($(BIN)/python -m tests.charts.helm)" $(BIN)/pytest tests/charts
 	$(BIN)/python -m media_gateway_operator.crds --check crds
 
 crds: install-dev ## Renew crds/*.yaml from the models of the custom resources
 	$(BIN)/python -m media_gateway_operator.crds crds
+	$(BIN)/python -m scripts.charts
 
 # Nothing to fetch when the broker is somebody else's.
 KAFKA_JARS := $(if $(MEDIA_GATEWAY_TEST_KAFKA_URL),,.backends/kafka)

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import structlog
 
-from media_gateway.core.errors import MediaGatewayError
 from media_gateway.core.supervisor import Backoff
 from media_gateway_operator.engine import metrics
 from media_gateway_operator.engine.apply import Applier
@@ -34,7 +33,7 @@ from media_gateway_operator.ingestionjob.reconciler import IngestionJobReconcile
 from media_gateway_operator.kube import kinds
 from media_gateway_operator.kube.client import KubeClient, Limits
 from media_gateway_operator.kube.config import Access
-from media_gateway_operator.kube.kinds import INGESTION_JOB, LEASE, Object, Ref, ResourceKind
+from media_gateway_operator.kube.kinds import LEASE, Ref, ResourceKind
 from media_gateway_operator.kube.store import Store
 from media_gateway_operator.mediagateway.environment import Release
 from media_gateway_operator.mediagateway.reconciler import MediaGatewayReconciler

@@ -1,9 +1,11 @@
 """Helm, as the chart tests run it, and what its templates make."""
 
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,3 +129,17 @@ def named(manifest: Manifest) -> str:
     metadata = manifest["metadata"]
     namespace = metadata.get("namespace")
     return f"{manifest['kind']} {namespace + '/' if namespace else ''}{metadata['name']}"
+
+
+def main() -> None:
+    """Print the path of the program; it is built if there is none, which needs Go."""
+    from tests.cluster.machine.places import cache_folder
+    from tests.cluster.machine.programs import helm
+
+    with contextlib.redirect_stdout(sys.stderr):
+        found = find_helm() or helm(cache_folder())
+    sys.stdout.write(f"{found}\n")
+
+
+if __name__ == "__main__":
+    main()

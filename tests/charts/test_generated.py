@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -47,7 +48,7 @@ def test_no_level_of_a_chart_takes_unknown_keys(chart):
     schema = json.loads((CHARTS / chart / "values.schema.json").read_text("utf-8"))
     open_levels = []
 
-    def visit(node: dict, path: str) -> None:
+    def visit(node: dict[str, Any], path: str) -> None:
         if "properties" in node and node.get("additionalProperties") is not False:
             open_levels.append(path)
         for name, child in node.get("properties", {}).items():

@@ -1,10 +1,24 @@
 """What the templates make of every values file in ``ci/``."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from media_gateway import __version__
 from media_gateway_operator.settings import PREFIX, OperatorSettings
-from tests.charts.helm import CHARTS, GATEWAY, OPERATOR, Helm, HelmError, ci_values, named, of_kind, one
+from tests.charts.helm import (
+    CHARTS,
+    GATEWAY,
+    OPERATOR,
+    Helm,
+    HelmError,
+    Manifest,
+    ci_values,
+    named,
+    of_kind,
+    one,
+)
 
 MATRIX = [
     pytest.param(chart, values, id=f"{chart}-{values.stem.removesuffix('-values')}")
@@ -15,7 +29,7 @@ MATRIX = [
 WITHOUT_NAMESPACE = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
 
 
-def pod_specs(manifests):
+def pod_specs(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
     for manifest in manifests:
         if manifest["kind"] == "Pod":
             yield manifest["spec"]

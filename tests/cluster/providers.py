@@ -83,7 +83,9 @@ class Given:
         if not file.is_file():
             raise ClusterError(f"KUBECONFIG={file} is no file (the tests take one file, not a list)")
         context = str((yaml.safe_load(file.read_text()) or {}).get("current-context"))
-        allowed = os.environ.get(ALLOWED, f"{KIND_CONTEXT},{MACHINE_CONTEXT}").split(",")
+        allowed = [
+            each.strip() for each in os.environ.get(ALLOWED, f"{KIND_CONTEXT},{MACHINE_CONTEXT}").split(",")
+        ]
         if context not in allowed:
             raise ClusterError(
                 f"KUBECONFIG's context {context!r} is not for tests, which create and delete at will (for tests are: "

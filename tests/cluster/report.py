@@ -21,6 +21,8 @@ class Report:
     failed: list[str]
     skipped: dict[str, str]
     """Reason by test."""
+    measured: dict[str, Any]
+    """What tests have recorded with `record_property`."""
 
     @classmethod
     def of(cls, stats: Mapping[str, Sequence[Any]], cluster: "Cluster") -> Self:
@@ -28,12 +30,18 @@ class Report:
         passed = {each.nodeid: round(each.duration, 2) for each in stats.get("passed", ())}
         failed = sorted({each.nodeid for outcome in ("failed", "error") for each in stats.get(outcome, ())})
         skipped = {each.nodeid: _reason(each.longrepr) for each in stats.get("skipped", ())}
-        return cls(cluster.provider, cluster.context, sorted(cluster.abilities), passed, failed, skipped)
+        reports = [each for outcome in ("passed", "failed") for each in stats.get(outcome, ())]
+        measured = {name: value for each in reports for name, value in each.user_properties}
+        return cls(
+            cluster.provider, cluster.context, sorted(cluster.abilities), passed, failed, skipped, measured
+        )
 
     def lines(self) -> Iterator[str]:
         """For people."""
         yield f"provider: {self.provider} (context {self.context}; can: {', '.join(self.abilities)})"
         yield f"ran: {len(self.passed) + len(self.failed)}, of which failed: {len(self.failed)}"
+        for what, value in self.measured.items():
+            yield f"{what}: {value}"
         yield f"skipped: {len(self.skipped)}"
         for name, reason in sorted(self.skipped.items()):
             yield f"  {name}: {reason}"

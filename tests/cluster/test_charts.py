@@ -98,8 +98,19 @@ class Rights:
         self._kubectl = kubectl
         self._user = f"system:serviceaccount:{home}:{account}"
 
+    async def granted(
+        self, asked: Sequence[tuple[str, ...]], space: str | None = None
+    ) -> list[tuple[str, ...]]:
+        """Those that it has, of verb, ``group/plural`` or ``group/plural/subresource``, and perhaps a name."""
+        reviews = [self._review(space, *one) for one in asked]
+        answers = await self._kubectl("create", "-f", "-", document=reviews)
+        return [one for one, answer in zip(asked, answers, strict=True) if answer["status"].get("allowed")]
+
     async def may(self, verb: str, resource: str, space: str | None = None, name: str = "") -> bool:
-        """Whether it may; a resource is ``group/plural`` or ``group/plural/subresource``."""
+        """Whether it has one."""
+        return bool(await self.granted([(verb, resource, name)], space))
+
+    def _review(self, space: str | None, verb: str, resource: str, name: str = "") -> dict[str, Any]:
         group, _, rest = resource.partition("/")
         if "." not in group and group not in GROUPS:
             group, rest = "", resource
@@ -107,18 +118,18 @@ class Rights:
         attributes = {"group": group, "resource": plural, "subresource": part, "verb": verb, "name": name}
         if space is not None:
             attributes["namespace"] = space
-        review = {
+        return {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SubjectAccessReview",
             "spec": {"user": self._user, "resourceAttributes": attributes},
         }
-        answer = await self._kubectl("create", "-f", "-", document=review)
-        return bool(answer["status"].get("allowed"))
 
+
+LEASES = "coordination.k8s.io/leases"
 
 GROUPS = ("apps", "batch", "policy")
 
-ALLOWED = [
+ALLOWED: list[tuple[str, ...]] = [
     ("watch", "mediagateway.io/mediagateways"),
     ("patch", "mediagateway.io/ingestionjobs/status"),
     ("delete", "mediagateway.io/ingestionjobs"),
@@ -129,7 +140,7 @@ ALLOWED = [
     ("create", "events"),
     ("list", "pods"),
 ]
-FORBIDDEN = [
+FORBIDDEN: list[tuple[str, ...]] = [
     ("list", "secrets"),
     ("watch", "secrets"),
     ("create", "mediagateway.io/mediagateways"),
@@ -140,7 +151,7 @@ FORBIDDEN = [
     ("create", "rbac.authorization.k8s.io/rolebindings"),
     ("create", "serviceaccounts/token"),
     ("patch", "apps/deployments/scale"),
-    ("get", "coordination.k8s.io/leases"),
+    ("get", LEASES),
 ]
 
 
@@ -167,8 +178,8 @@ async def test_operator_of_the_cluster_may_do_its_work_everywhere_and_no_more(
 ) -> None:
     rights = Rights(kube, install(helm, kube, released, []), str(kube.namespace))
     await eventually(lambda: rights.may("watch", "mediagateway.io/mediagateways"))
-    assert [one for one in ALLOWED if not await rights.may(*one)] == []
-    assert [one for one in FORBIDDEN if await rights.may(*one, "default")] == []
+    assert await rights.granted(ALLOWED) == ALLOWED
+    assert await rights.granted(FORBIDDEN, "default") == []
 
 
 async def test_operator_of_namespaces_may_nothing_outside_of_them(
@@ -180,13 +191,12 @@ async def test_operator_of_namespaces_may_nothing_outside_of_them(
         account = install(helm, kube, released, [f"watchNamespaces={{{watched}}}"])
         rights = Rights(kube, account, home)
         await eventually(lambda: rights.may("watch", "mediagateway.io/mediagateways", watched))
-        assert [one for one in ALLOWED if not await rights.may(*one, watched)] == []
-        assert [one for one in FORBIDDEN if await rights.may(*one, watched)] == []
+        assert await rights.granted(ALLOWED, watched) == ALLOWED
+        assert await rights.granted([*FORBIDDEN, ("update", LEASES, account)], watched) == []
         for elsewhere in (None, "default", home):
-            assert [one for one in ALLOWED if await rights.may(*one, elsewhere)] == [], elsewhere
-        assert await rights.may("update", "coordination.k8s.io/leases", home, account)
-        assert not await rights.may("update", "coordination.k8s.io/leases", home, "another")
-        assert not await rights.may("update", "coordination.k8s.io/leases", watched, account)
+            assert await rights.granted(ALLOWED, elsewhere) == [], elsewhere
+        leases = [("update", LEASES, account), ("update", LEASES, "another")]
+        assert await rights.granted(leases, home) == leases[:1]
     finally:
         while released:
             helm.run("uninstall", released.pop(), "--namespace", home)
@@ -215,12 +225,12 @@ async def test_test_pod_may_only_run_its_job(helm: Helm, kube: Kubectl, released
     )
     rights = Rights(kube, "media-test", str(kube.namespace))
     await eventually(lambda: rights.may("create", "mediagateway.io/ingestionjobs", kube.namespace))
-    for verb, resource in [
+    others = [
         ("list", "mediagateway.io/ingestionjobs"),
         ("get", "secrets"),
         ("delete", "mediagateway.io/mediagateways"),
-    ]:
-        assert not await rights.may(verb, resource, kube.namespace)
+    ]
+    assert await rights.granted(others, kube.namespace) == []
 
 
 async def test_stored_version_is_not_taken_away(helm: Helm, kube: Kubectl) -> None:

@@ -1,12 +1,14 @@
 """A second cluster on this machine, and what is left of it after it was taken down: nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,16 +16,18 @@ import pytest
 from tests.cluster.access import Cluster
 from tests.cluster.machine import cgroups, processes
 from tests.cluster.machine.cluster import status, up
-from tests.cluster.machine.commands import ClusterError, run
-from tests.cluster.machine.control_plane import CONTEXT
-from tests.cluster.machine.images import ctr
+from tests.cluster.machine.commands import ClusterError, attempt, run
+from tests.cluster.machine.images import load_image
 from tests.cluster.machine.network import Network, taken_by
 from tests.cluster.machine.node import PAUSE
 from tests.cluster.machine.places import REPOSITORY, Places, cache_folder
 from tests.cluster.machine.programs import programs
 from tests.cluster.machine.teardown import SHARED, SYSCTLS, down, mounts_below
 
-pytestmark = [pytest.mark.cluster, pytest.mark.skipif(os.geteuid() != 0, reason="only root has clusters on a machine")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root has clusters on a machine"),
+]
 
 POD = f"""\
 apiVersion: v1
@@ -43,10 +47,25 @@ def places(tmp_path: Path) -> Iterator[Places]:
     down(places)
 
 
-@pytest.fixture
-def kubectl(places: Places) -> Callable[..., str]:
-    program = programs(cache_folder())["kubectl"]
-    return lambda *arguments, **options: run(program, "--kubeconfig", places.kubeconfig, *arguments, **options)
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
+    """A control plane that the tests below share, in their order."""
+    places = Places(tmp_path_factory.mktemp("second") / "cluster")
+    up(places, cache_folder(), with_node=False)
+    yield places
+    down(places)
+
+
+def kubectl(places: Places, *arguments: str, **options: Any) -> str:
+    return run(programs(cache_folder())["kubectl"], "--kubeconfig", places.kubeconfig, *arguments, **options)
+
+
+def started_with_a_pod(places: Places) -> None:
+    up(places, cache_folder())
+    kubectl(places, "create", "-f", "-", input=POD)
+    kubectl(places, "wait", "--for=condition=Ready", "pod/idle", "--timeout=60s")
+    assert mounts_below(places.state)
+    assert "containerd-shim" in " ".join(processes_of(places))
 
 
 def traces() -> set[str]:
@@ -62,106 +81,114 @@ def traces() -> set[str]:
     return found | {f"sysctl {name} = {run('sysctl', '-n', name).strip()}" for name in SYSCTLS}
 
 
-def processes_of(folder: Path) -> list[str]:
-    """Command lines of the live processes that name a folder."""
+def processes_of(places: Places) -> list[str]:
+    """Command lines of the live processes that name one of a cluster's folders."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or ())
-        if str(folder) in line and process.pid != os.getpid() and process.info["status"] != psutil.STATUS_ZOMBIE:
+        names_it = str(places.work) in line or str(places.state) in line
+        if names_it and process.pid != os.getpid() and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(line)
     return found
 
 
 def nothing_is_left(places: Places, before: set[str]) -> bool:
-    assert not processes_of(places.work)
-    assert not mounts_below(places.work)
+    assert not processes_of(places)
+    assert not mounts_below(places.state)
     assert traces() - before == set()
+    assert not places.state.exists()
     assert {entry.name for entry in places.work.iterdir()} <= {"lock", "log"}
     return True
 
 
-def test_cluster_with_pods_leaves_nothing(cluster: Cluster, places: Places, kubectl: Callable[..., str]) -> None:
-    """Beside the run's own cluster, which must not notice."""
+def test_cluster_with_pods_leaves_nothing(places: Places) -> None:
     before = traces()
-    up(places, cache_folder())
-    kubectl("create", "-f", "-", input=POD)
-    kubectl("wait", "--for=condition=Ready", "pod/idle", "--timeout=60s")
-    assert mounts_below(places.work)
+    started_with_a_pod(places)
+    assert traces() - before
     assert down(places)
     assert nothing_is_left(places, before)
-    environment = cluster.environment
-    assert "Ready" in run(cluster.kubectl, "get", "nodes", env=environment) or not cluster.can("node")
 
 
-def test_killed_containerd_takes_no_pod_into_safety(places: Places, kubectl: Callable[..., str]) -> None:
+@pytest.mark.soak
+def test_pods_without_containerd_are_taken_down_too(places: Places) -> None:
     before = traces()
-    up(places, cache_folder())
-    kubectl("create", "-f", "-", input=POD)
-    kubectl("wait", "--for=condition=Ready", "pod/idle", "--timeout=60s")
+    started_with_a_pod(places)
     for name in ("kubelet", "containerd"):
         processes.stop(processes.recorded(places, name))
-    assert "containerd-shim" in " ".join(processes_of(places.work))
     assert not status(places).running
+    assert "containerd-shim" in " ".join(processes_of(places))
     down(places)
     assert nothing_is_left(places, before)
 
 
-def test_half_dead_cluster_is_replaced(places: Places, kubectl: Callable[..., str]) -> None:
+@pytest.mark.soak
+def test_records_and_folders_may_be_lost_before_it_is_taken_down(places: Places) -> None:
+    before = traces()
     up(places, cache_folder(), with_node=False)
-    processes.stop(processes.recorded(places, "etcd"))
-    assert not status(places).running
-    up(places, cache_folder(), with_node=False)
-    assert status(places).running
-    assert "kube-system" in kubectl("get", "namespaces")
-
-
-def test_second_start_changes_nothing(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
-    up(places, cache_folder(), with_node=False)
-    pids = {name: processes.recorded(places, name).pid for name in processes.names(places)}
-    up(places, cache_folder(), with_node=False)
-    assert pids == {name: processes.recorded(places, name).pid for name in processes.names(places)}
-    assert "is up already" in capsys.readouterr().out
-    assert set(pids) == {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
-
-
-def test_restarted_server_keeps_its_address_and_objects(places: Places, kubectl: Callable[..., str]) -> None:
-    up(places, cache_folder(), with_node=False)
-    kubectl("create", "namespace", "kept")
-    old = processes.recorded(places, "kube-apiserver").pid
-    assert processes.restart(places, "kube-apiserver").pid != old
-
-    kubectl("wait", "--for=jsonpath={.status.phase}=Active", "namespace/kept", "--timeout=60s")
+    shutil.rmtree(places.work)
+    assert down(places)
+    assert nothing_is_left(places, before)
 
 
 def test_interrupted_start_leaves_nothing(places: Places) -> None:
     before = traces()
     command = [sys.executable, "-m", "tests.cluster.machine", "up"]
     environment = {**os.environ, "MEDIA_GATEWAY_CLUSTER_DIR": str(places.work)}
-    start = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    start = subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     while not processes.names(places):
         assert start.poll() is None
     start.send_signal(signal.SIGINT)
     start.communicate(timeout=60)
+    assert start.returncode != 0
     assert nothing_is_left(places, before)
 
 
-def test_killed_start_is_cleaned_by_down_even_without_its_folder(places: Places) -> None:
-    before = traces()
-    up(places, cache_folder(), with_node=False)
-    for entry in (places.processes, places.work / "complete"):
-        run("rm", "-rf", entry)
-    assert down(places)
-    assert nothing_is_left(places, before)
-
-
-def test_two_clusters_have_two_networks(cluster: Cluster, places: Places) -> None:
-    up(places, cache_folder(), with_node=False)
-    mine = taken_by(places.work)
+def test_two_clusters_have_two_networks(cluster: Cluster, second: Places) -> None:
+    mine = taken_by(second.work)
     assert mine is not None
     others = [Network(slot) for slot in range(8) if slot != mine.slot]
     assert not any(mine.whole.overlaps(other.whole) for other in others)
-    assert CONTEXT in places.kubeconfig.read_text()
-    with suppress(ClusterError):
-        ctr(places, "version")
-        pytest.fail("a control plane alone has no containers")
+    assert f"https://{mine.node_address}:" in second.kubeconfig.read_text()
     assert run(cluster.kubectl, "get", "--raw", "/readyz", env=cluster.environment) == "ok"
+
+
+def test_control_plane_alone_starts_no_containers(second: Places) -> None:
+    assert set(processes.names(second)) == {
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    }
+    with pytest.raises(ClusterError, match="no node runs"):
+        load_image(second, programs(cache_folder())["pause"])
+
+
+def test_second_start_changes_nothing(second: Places, capsys: pytest.CaptureFixture[str]) -> None:
+    pids = {name: processes.recorded(second, name).pid for name in processes.names(second)}
+    up(second, cache_folder(), with_node=False)
+    assert pids == {name: processes.recorded(second, name).pid for name in processes.names(second)}
+    assert "is up already" in capsys.readouterr().out
+
+
+def test_restarted_server_keeps_its_address_and_objects(second: Places) -> None:
+    kubectl(second, "create", "namespace", "kept")
+    old = processes.recorded(second, "kube-apiserver").pid
+    assert processes.restart(second, "kube-apiserver").pid != old
+    deadline = time.monotonic() + 60
+    while not attempt(*read(second)):
+        assert time.monotonic() < deadline
+    assert kubectl(second, "get", "namespace", "kept", "--output=name") == "namespace/kept\n"
+
+
+def read(places: Places) -> list[str | Path]:
+    return [programs(cache_folder())["kubectl"], "--kubeconfig", places.kubeconfig, "get", "--raw", "/readyz"]
+
+
+def test_half_dead_cluster_is_replaced(second: Places) -> None:
+    processes.stop(processes.recorded(second, "etcd"))
+    assert not status(second).running
+    up(second, cache_folder(), with_node=False)
+    assert status(second).running
+    assert "kept" not in kubectl(second, "get", "namespaces")

@@ -33,7 +33,7 @@ async def eventually(probe: Callable[[], Any], *, timeout_s: float = 10.0, inter
             if inspect.isawaitable(value):
                 value = await value
         except AssertionError as error:
-            reason = error
+            value, reason = None, error  # not the coroutine that has failed, which would count as true
         if value:
             return value
         if time.monotonic() > deadline:

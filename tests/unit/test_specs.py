@@ -12,7 +12,7 @@ from media_gateway.ingestion.mapping import Mapper
 from media_gateway.ingestion.sources import RawRecord, Secrets, open_source
 from tests.support.ingestion_sources import read_all
 
-SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("ingestionjob-*.yaml"))
+SAMPLES = sorted((Path(__file__).parents[2] / "samples").glob("**/ingestionjob-*.yaml"))
 SECRET = {"name": "s", "key": "k"}
 
 
@@ -137,8 +137,8 @@ def test_every_sample_is_a_manifest_whose_mapping_can_be_used(path: Path) -> Non
 async def test_sample_files_are_mapped_without_a_rejection(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(SAMPLES[0].parents[1])
-    job = load_manifest(Path(f"samples/ingestionjob-{name}.yaml"))
+    monkeypatch.chdir(Path(__file__).parents[2])
+    job = load_manifest(Path(f"samples/sources/ingestionjob-{name}.yaml"))
     mapper = Mapper(job.spec)
     items = await read_all(open_source(job.spec.source, secrets=Secrets()))
     records = [mapper.map(item.payload) for item in items if isinstance(item, RawRecord)]

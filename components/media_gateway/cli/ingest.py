@@ -1,13 +1,11 @@
 """``media-gateway ingest``: run an ingestion job from its manifest, and look at jobs and what they rejected."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import orjson
@@ -25,98 +23,26 @@ from media_gateway.core.adapters.embedded.state import StateFolder
 from media_gateway.core.bootstrap import BackendName, Backends, open_backends
 from media_gateway.core.domain.specs import IngestionJob, load_manifest
 from media_gateway.core.errors import (
-    ConflictError,
-    InvalidInputError,
     MediaGatewayError,
-    NotConfiguredError,
-    NotFoundError,
-    PayloadTooLargeError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UpstreamError,
 )
-from media_gateway.core.outbox import RelayPolicy
 from media_gateway.core.settings import CoreSettings, load_settings
 from media_gateway.core.telemetry import configure_logging
 from media_gateway.core.web import event_loop_factory
 from media_gateway.ingestion.app import make_runner
-from media_gateway.ingestion.runs import Run, RunCancelledError, RunFailedError, RunState
+from media_gateway.ingestion.exit_codes import exit_code
+from media_gateway.ingestion.one_run import EVERYTHING, deliver, status_of, stopping
+from media_gateway.ingestion.runs import Run, RunState
 from media_gateway.ingestion.services.pipeline import REASONS_TOLD
-from media_gateway.ingestion.services.relays import events_relay
 from media_gateway.ingestion.services.runs import Runner
-from media_gateway.ingestion.services.vectors import VectorWriter
 from media_gateway.ingestion.settings import Settings
 
 app = typer.Typer(name="ingest", help="Read catalogues from sources.", no_args_is_help=True)
 
-DELIVERY_LIMIT_S = 600.0
-"""How long a finished run waits until its events and vectors are delivered; the service delivers what is left."""
-
-POLL_S = 0.5
-
-
-class ExitCode(NamedTuple):
-    """How the command ends, after which errors, and what that means."""
-
-    code: int
-    errors: tuple[type[MediaGatewayError], ...]
-    meaning: str
-
-
-EXIT_CODES = (
-    ExitCode(0, (), "The source was read to its end and everything accepted is committed."),
-    ExitCode(
-        64,
-        (InvalidInputError, PayloadTooLargeError),
-        "The command or the manifest is wrong; the field is named.",
-    ),
-    ExitCode(
-        65,
-        (RunFailedError, RunCancelledError),
-        "The job failed by its own rules (error budget, deadline), or was cancelled.",
-    ),
-    ExitCode(69, (NotFoundError, UpstreamError), "The source is not there, or answers what can't be used."),
-    ExitCode(77, (UnauthenticatedError, PermissionDeniedError), "The source refuses the credentials."),
-    ExitCode(78, (NotConfiguredError,), "A setting, a secret, an optional package or the schema is missing."),
-    ExitCode(
-        1,
-        (),
-        "Something stayed away for too long, or the command was told to stop (SIGTERM): run it again, it continues.",
-    ),
-    ExitCode(130, (), "Ctrl-C: as 1."),
-    ExitCode(70, (), "An error that should not happen; the log has it."),
-)
-"""64 to 78 say that running the same command again can't help (sysexits.h). The first row that fits an error holds."""
-
-EXIT_RETRYABLE, EXIT_INTERRUPTED, EXIT_SOFTWARE = 1, 130, 70
-EVERYTHING: frozenset[BackendName] = frozenset({"database", "redis", "vectors", "events", "embedder"})
 
 ManifestFile = Annotated[
     Path, typer.Argument(help="IngestionJob manifest, YAML or JSON.", show_default=False)
 ]
 JobId = Annotated[UUID, typer.Argument(help="Id of the job, as `ingest list` shows it.", show_default=False)]
-
-
-@dataclass(slots=True)
-class Stop:
-    """A request to end, and the signal that made it."""
-
-    event: asyncio.Event
-    number: int | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """Status after this signal."""
-        return EXIT_INTERRUPTED if self.number == signal.SIGINT else EXIT_RETRYABLE
-
-
-def exit_code(error: MediaGatewayError) -> int:
-    """Exit status for an error, by `EXIT_CODES`."""
-    for row in EXIT_CODES:
-        if row.errors and isinstance(error, row.errors):
-            return row.code
-    # Another process works on the job: later it won't.
-    return EXIT_RETRYABLE if error.retryable or isinstance(error, ConflictError) else EXIT_SOFTWARE
 
 
 @app.command()
@@ -207,7 +133,7 @@ def dead_letters(
 
 async def _run(settings: Settings, job: IngestionJob, *, wait: bool) -> int:
     display = Display()
-    with _stopping() as stop:
+    with stopping() as stop:
         async with _open(settings, EVERYTHING) as backends:
             runner = make_runner(settings, backends)
             opened = await runner.open(job, origin="cli")
@@ -219,16 +145,14 @@ async def _run(settings: Settings, job: IngestionJob, *, wait: bool) -> int:
             _summarise(result.run, [letter.told for letter in letters], state_option(settings))
             if result.error is not None and result.run.state is not RunState.SUSPENDED:
                 _say(result.error)
-                return exit_code(result.error)
-            if result.run.state is RunState.SUSPENDED:
-                return stop.exit_code if stop.event.is_set() else EXIT_RETRYABLE
-            if wait and not job.spec.dry_run:
+            if result.run.state is RunState.COMPLETE and wait and not job.spec.dry_run:
                 try:
-                    await _deliver(backends, display, stop)
+                    with display.showing("events and vectors"):
+                        await deliver(backends, display, stop)
                 except MediaGatewayError as error:
                     # What was accepted is committed, and its events with it.
                     display.line(f"not everything is delivered yet: {error.message}")
-            return 0 if result.run.state is RunState.COMPLETE else exit_code(RunCancelledError("cancelled"))
+            return status_of(result, stop)
 
 
 def _summarise(run: Run, reasons: Sequence[str], option: str) -> None:
@@ -250,33 +174,6 @@ def _summarise(run: Run, reasons: Sequence[str], option: str) -> None:
         print(f"  rejected records: media-gateway ingest dead-letters {run.id}{option}")
 
 
-async def _deliver(backends: Backends, display: Display, stop: Stop) -> None:
-    """Deliver events and vectors, as far as that can be done now; what is left stays for the service."""
-    writer = VectorWriter(backends.database, backends.vectors, backends.embedder)
-    policy = RelayPolicy.from_settings(backends.settings)
-    relays = {"events": events_relay(backends.database, backends.events, policy)}
-    try:
-        await writer.ready()
-        relays["vectors"] = writer.relay(policy)
-    except MediaGatewayError as error:
-        if waiting := await writer.backlog():
-            display.line(f"{waiting:,} vectors are left to the service: {error.message}")
-    drains = [asyncio.create_task(relay.drain(timeout_s=DELIVERY_LIMIT_S)) for relay in relays.values()]
-    stopped = asyncio.create_task(stop.event.wait())
-    most = 0
-    with display.showing("events and vectors"):
-        while not all(drain.done() for drain in drains) and not stopped.done():
-            left = await writer.backlog()
-            most = max(most, left)
-            display.say(f"{left:,} vectors left", 100 * (most - left) / most if most else None)
-            await asyncio.wait({*drains, stopped}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-    for task in (*drains, stopped):
-        task.cancel()
-    await asyncio.wait({*drains, stopped})
-    if not all(not drain.cancelled() and drain.result() for drain in drains):
-        display.line("not everything is delivered yet; the service goes on with it")
-
-
 @asynccontextmanager
 async def _open(settings: Settings, needs: frozenset[BackendName]) -> AsyncIterator[Backends]:
     """Backends with a schema of this release: made so in the private database, demanded of any other."""
@@ -286,13 +183,7 @@ async def _open(settings: Settings, needs: frozenset[BackendName]) -> AsyncItera
             await migrations.migrate(url)
             settings = settings.model_copy(update={"database_url": SecretStr(url)})
         else:
-            schema = await migrations.current(settings.database_url.get_secret_value())
-            needed = migrations.head()
-            if (schema or "") < (needed or ""):
-                raise NotConfiguredError(
-                    f"the database schema is at {schema or 'nothing'}, this release needs {needed}; "
-                    "run: media-gateway migrate"
-                )
+            await migrations.demand(settings.database_url.get_secret_value())
         yield await stack.enter_async_context(open_backends(settings, needs))
 
 
@@ -310,28 +201,6 @@ def _settings(state_dir: Path | None) -> Settings:
     stream = RotatingFile(StateFolder(core.state_path).log_file("ingest")) if sys.stderr.isatty() else None
     configure_logging(settings, service="ingest", stream=stream)
     return settings
-
-
-@contextmanager
-def _stopping() -> Iterator[Stop]:
-    """SIGTERM and Ctrl-C ask to stop; the second one ends the process where it stands, which loses nothing either."""
-    loop, stop = asyncio.get_running_loop(), Stop(asyncio.Event())
-
-    def on_signal(number: int) -> None:
-        if stop.event.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.number = number
-        stop.event.set()
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal, number)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _in_loop(work: Coroutine[Any, Any, Any]) -> Any:

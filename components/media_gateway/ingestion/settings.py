@@ -53,6 +53,17 @@ class Settings(CoreSettings):
         description="Folder with the secrets that manifests name, laid out `<name>/<key>` as Kubernetes mounts them.",
         examples=["/run/secrets/media-gateway"],
     )
+    progress_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="Where the job of an IngestionJob reports its progress; the operator sets it.",
+        examples=["http://operator.media-gateway.svc:8088/v1/progress/films/nightly"],
+    )
+    progress_token_file: Path | None = Field(
+        default=None,
+        description="File with the token of those reports, read anew for each; the operator sets it.",
+        examples=["/run/secrets/media-gateway-progress/token"],
+    )
     webhook_secrets: Annotated[dict[PlatformName, SecretStr], NoDecode] = Field(
         default={},
         description="Platforms that may push records, with the secret that signs their deliveries (JSON object).",

@@ -41,7 +41,11 @@ def main() -> int:
     wanted = files()
     present = {path.name: path for path in arguments.folder.glob("*.yaml")}
     wrong = sorted(
-        {name for name, text in wanted.items() if name not in present or present[name].read_text("utf-8") != text}
+        {
+            name
+            for name, text in wanted.items()
+            if name not in present or present[name].read_text("utf-8") != text
+        }
         | (present.keys() - wanted.keys())
     )
     if not arguments.check:

@@ -118,7 +118,7 @@ class CustomResource:
             "properties": {
                 "apiVersion": {"type": "string", "description": f"`{GROUP}/{VERSION}`."},
                 "kind": {"type": "string", "description": f"`{self.kind}`."},
-                "metadata": {"type": "object"},
+                "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
                 "spec": structural_schema(self.spec, defaults=True),
                 "status": structural_schema(self.status, defaults=False),
             },
@@ -131,13 +131,15 @@ class CustomResource:
         return [
             {
                 "rule": f"size(self.metadata.name) <= {self.name_length}",
-                "message": f"metadata.name must not be longer than {self.name_length} characters, because names of "
+                "message": f"must not be longer than {self.name_length} characters, because names of "
                 "Jobs, Services and pods are made of it",
+                "fieldPath": ".metadata.name",
             },
             {
                 "rule": 'self.metadata.name.matches("^[a-z]([-a-z0-9]*[a-z0-9])?$")',
-                "message": "metadata.name must begin with a lower-case letter, hold lower-case letters, digits and "
+                "message": "must begin with a lower-case letter, hold lower-case letters, digits and "
                 "'-' only, and not end with '-'",
+                "fieldPath": ".metadata.name",
             },
         ]
 
@@ -240,9 +242,7 @@ RATE_LIMIT_POLICY = CustomResource(
         Column("Limits", ".status.effective.limits", "Limits in effect", "integer"),
         AGE,
         Column("Revision", ".status.revision", "Hash of the compiled limits", priority=1),
-        Column(
-            "Overridden-By", ".status.overriddenBy[0].name", "A policy that stands before it", priority=1
-        ),
+        Column("Overridden-By", ".status.overriddenBy[0].name", "A policy that stands before it", priority=1),
         Column("Reason", _condition("Enforced", "reason"), "Why it is enforced or not", priority=1),
     ),
 )

@@ -100,7 +100,7 @@ class EmbeddableServer(Server):
     """A server that the operator can run itself, for development."""
 
     storage: Storage | None = None
-    """Mode Embedded: disk of the server; by default 1Gi of the cluster's default StorageClass."""
+    """Mode Embedded: disk of the server, with a default size of 1Gi. Without it the data is gone with the pod."""
     resources: Resources | None = None
     """Mode Embedded: requests and limits of the server."""
 

@@ -56,7 +56,7 @@ class IngestionProgress(Spec):
     message: Message | None = None
     """What the run is doing, or waits for."""
     last_update_time: Time | None = None
-    """When the run last reported."""
+    """When there was progress last."""
 
 
 class LastRun(Spec):

@@ -124,22 +124,25 @@ class _Converter:
         result = {key: node[key] for key in _KEPT if key in node}
         if "const" in node:
             result["enum"] = [node["const"]]
-        rules = list(node.get(VALIDATIONS, ()))
-        if "pattern" in node and any(json.dumps(node["pattern"]) in rule["rule"] for rule in rules):
-            del result["pattern"]  # the rule says the same, in words
         if "description" in node:
             result["description"] = _prose(node["description"])
-        if "properties" in node:
-            result["properties"] = {name: self.convert(member) for name, member in node["properties"].items()}
-        if "items" in node:
-            result["items"] = self.convert(node["items"])
-        if isinstance(node.get("additionalProperties"), dict):
-            result["additionalProperties"] = self.convert(node["additionalProperties"])
-            rules += self._key_rules(node.get("propertyNames", {}))
+        rules = [*node.get(VALIDATIONS, ()), *self._key_rules(node)]
+        if any(json.dumps(node.get("pattern")) in rule["rule"] for rule in rules):
+            del result["pattern"]  # the rule says the same, in words
         if rules:
             result[VALIDATIONS] = rules
+        result |= self._members(node)
         if self._defaults:
             result |= _default(node, result)
+        return result
+
+    def _members(self, node: Node) -> Node:
+        result: Node = {}
+        if "properties" in node:
+            result["properties"] = {name: self.convert(member) for name, member in node["properties"].items()}
+        for key in ("items", "additionalProperties"):
+            if isinstance(node.get(key), dict):
+                result[key] = self.convert(node[key])
         return result
 
     def _resolved(self, node: Node) -> Node:
@@ -158,8 +161,8 @@ class _Converter:
             rules = [*target.get(VALIDATIONS, ()), *rules]
             node = {**target, **{key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}}
 
-    def _key_rules(self, names: Node) -> list[Node]:
-        names = self._resolved(names)
+    def _key_rules(self, node: Node) -> list[Node]:
+        names = self._resolved(node.get("propertyNames", {}))
         found: list[Node] = []
         if "maxLength" in names:
             longest = names["maxLength"]

@@ -135,9 +135,14 @@ class Applier:
             live = await self._live(ref)
             if live is None or live["metadata"].get("deletionTimestamp"):
                 continue
-            if ref != Ref.of(resource):
+            if ref != Ref.of(resource) and not self._of_family(resource, live):
                 _check_owner(resource, ref, live)
             await self._client.delete(ref, uid=live["metadata"]["uid"])
+
+    def _of_family(self, resource: Object, live: Object) -> bool:
+        # A Job of a CronJob is owned by the CronJob; both are the resource's.
+        family = self._store.owned(resource["metadata"]["uid"])
+        return any(one["metadata"]["uid"] == live["metadata"]["uid"] for one in family)
 
     async def _status(self, resource: Object, status: Object) -> None:
         ref = Ref.of(resource)

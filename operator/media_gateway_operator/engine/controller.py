@@ -7,7 +7,7 @@ pauses, and shown as an Event when repeating it won't help or hasn't helped for 
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ class Pace:
     concurrency: int = 16
     timeout_s: float = 60.0
     resync_s: float = 600.0
-    backoff: Backoff = Backoff(base_s=1.0, max_s=300.0)
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_s=1.0, max_s=300.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,7 @@ class Controller:
         """Resources of this kind that depend on an object they don't own."""
         try:
             return self._reconciler.interested(changed, self._cluster)
-        except Exception:
-            # Asked from the watch: a defect here must not make the operator deaf.
+        except Exception:  # noqa: BLE001 - asked from the watch: a defect must not make the operator deaf
             _log.exception("interest could not be told", kind=self.kind.kind)
             return ()
 
@@ -114,7 +113,7 @@ class Controller:
         except MediaGatewayError as error:
             outcome = "error"
             self._failed(ref, resource, error, shown=not error.retryable)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - one resource's defect must not stop the others
             outcome = "error"
             _log.exception("reconciliation broke", resource=str(ref))
             defect = MediaGatewayError(

@@ -23,6 +23,9 @@ from media_gateway_operator.kube.kinds import LEASE, STATE_PREFIX, Object, Ref
 PROGRESS_ADDRESS: Final = f"{STATE_PREFIX}progress-address"
 """On the Lease: where the leader takes job pods' reports, for the followers to point to."""
 
+RELEASE_S: Final = 2.0
+"""How long a leader that ends tries to give the Lease back, in seconds."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -66,6 +69,7 @@ class Lease:
         self._seen: Object | None = None
         self._seen_spec: Object | None = None
         self._seen_at = float("-inf")
+        self._released = False
         self.looked_at = time.monotonic()
 
     @property
@@ -99,7 +103,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until this replica leads."""
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110 - each turn asks the API server
             await asyncio.sleep(self._terms.retry_s)
         _log.info("leading", identity=self._identity, lease=str(self._ref))
 
@@ -120,18 +124,30 @@ class Lease:
 
     async def release(self) -> None:
         """Let another replica lead at once; a failure is only logged, since the lease runs out by itself."""
-        if not self.leads or self._seen is None:
+        if not self.leads:
             return
         self._certain_until = float("-inf")
+        self._released = True
         metrics.leading.set(0)
-        released = self._manifest("", 1)
         try:
-            async with asyncio.timeout(2.0):
-                await self._client.replace(released, fenced=False)
+            async with asyncio.timeout(RELEASE_S):
+                while not await self._give_back():
+                    await asyncio.sleep(0.05)
         except (MediaGatewayError, TimeoutError) as error:
-            _log.warning("the lease could not be released", error=str(error))
+            _log.warning("the lease could not be released", error=str(error) or type(error).__name__)
         else:
             _log.info("the lease is released")
+
+    async def _give_back(self) -> bool:
+        lease = await self._client.get(self._ref)
+        if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+            return True
+        self._note(lease)
+        try:
+            await self._client.replace(self._manifest("", 1), fenced=False)
+        except ConflictError:
+            return False  # with a renewal of our own that was under way
+        return True
 
     async def _try(self) -> bool:
         began = time.monotonic()
@@ -148,7 +164,7 @@ class Lease:
         else:
             metrics.lease_renewals.labels("held" if held else "other").inc()
             self.looked_at = time.monotonic()
-        if held:
+        if held and not self._released:
             self._certain_until = began + self._terms.renew_deadline_s
             metrics.leading.set(1)
         return held

@@ -155,14 +155,15 @@ class WorkQueue:
     async def _worker(self) -> None:
         while True:
             await self._ready.acquire()
+            # What needs no request needs no wait either: without this, workers would hold the loop until the line is empty.
+            await asyncio.sleep(0)
             taken = self._queue.take()
             assert taken is not None  # each release stands for one key in line
             key, since = taken
             metrics.queue_wait.labels(self._name).observe(time.monotonic() - since)
             try:
                 await self._work(key)
-            except Exception:
-                # The controller handles what can be expected; this is a defect, and one resource must not stop the others.
+            except Exception:  # noqa: BLE001 - the controller's own defect must not stop the other resources
                 _log.exception("reconciliation broke", kind=self._name, resource=str(key))
                 self.failed(key)
             finally:

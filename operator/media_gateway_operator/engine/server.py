@@ -6,7 +6,7 @@ reaches the API server, whoever leads.
 
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -22,7 +22,7 @@ Problem = Callable[[], str | None]
 def probes_app(alive: Problem, ready: Problem) -> web.Application:
     """``/healthz``, ``/readyz``, ``/metrics``."""
 
-    def probe(problem: Problem) -> Callable[[web.Request], object]:
+    def probe(problem: Problem) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(_request: web.Request) -> web.Response:
             found = problem()
             return web.Response(status=503 if found else 200, text=f"{found or 'ok'}\n")
@@ -55,7 +55,8 @@ async def serving(app: web.Application, host: str, port: int, setting: str) -> A
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno in errno.errorcode else "unknown host"
+            number = error.errno or 0
+            reason = os.strerror(number) if number in errno.errorcode else "unknown host"
             raise NotConfiguredError(
                 f"{PREFIX}{setting}: {host}:{port} can't be listened on ({reason.lower()}); "
                 f"example: {PREFIX}{setting}=0 takes a free port"

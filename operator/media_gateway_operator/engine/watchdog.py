@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import structlog
 
@@ -43,7 +43,7 @@ class Watchdog:
         self._told = False
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
-    def __enter__(self) -> "Watchdog":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

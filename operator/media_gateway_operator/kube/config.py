@@ -161,5 +161,5 @@ def _content(section: dict[str, Any], name: str, folder: Path) -> bytes | None:
     if data := section.get(f"{name}-data"):
         return base64.b64decode(data)
     if path := section.get(name):
-        return (folder / path).read_bytes()
+        return (folder / str(path)).read_bytes()
     return None

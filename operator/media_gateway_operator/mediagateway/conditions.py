@@ -4,7 +4,7 @@
 weightiest first; the message tells them all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -20,7 +20,7 @@ from media_gateway_operator.mediagateway.workloads import Owner
 Verdict = tuple[Literal["True", "False", "Unknown"], str, str]
 """Status, reason, message."""
 
-_TOLD: Final = {
+_TOLD: Final[Mapping[tuple[str, str], Literal["Normal", "Warning"]]] = {
     (reasons.READY, "True"): "Normal",
     (reasons.DEGRADED, "True"): "Warning",
     (reasons.DEPENDENCIES_READY, "False"): "Warning",
@@ -77,17 +77,19 @@ def conditions(view: View) -> list[dict[str, Any]]:
 
 def notes(now: Sequence[dict[str, Any]], before: Sequence[dict[str, Any]]) -> list[Note]:
     """Events for what has changed since the status was written, so that nothing is told twice."""
-    known = {(one["type"], one["status"], one["reason"]) for one in before}
-    return [
-        Note(_TOLD[one["type"], one["status"]], one["reason"], one["message"])  # type: ignore[arg-type]
-        for one in now
-        if (one["type"], one["status"]) in _TOLD and (one["type"], one["status"], one["reason"]) not in known
-    ] + [
-        Note("Warning", one["reason"], one["message"])
-        for one in now
-        if one["reason"] == reasons.DEVELOPMENT_DEPENDENCIES
-        and (one["type"], one["status"], one["reason"]) not in known
-    ]
+    known = {one["type"]: (one["status"], one["reason"]) for one in before}
+    found = []
+    for one in now:
+        type_, state, reason = one["type"], one["status"], one["reason"]
+        kind = _TOLD.get((type_, state))
+        if reason == reasons.DEVELOPMENT_DEPENDENCIES:
+            kind = "Warning"
+        if reason == reasons.DEPENDENCY_UNAVAILABLE and type_ not in known:
+            # A server that has just been made is no news.
+            kind = None
+        if kind is not None and known.get(type_) != (state, reason):
+            found.append(Note(kind, reason, one["message"]))
+    return found
 
 
 def _ready(view: View) -> Verdict:

@@ -80,7 +80,7 @@ SERVERS: Final[Mapping[str, Server]] = {
             "dev-backends",
             6379,
             "redis://:{password}@{host}:6379/0",
-            {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}},
+            {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"memory": "768Mi"}},
         ),
         Server(
             "kafka",
@@ -210,9 +210,10 @@ def _container(owner: Owner, server: Server, stated: EmbeddableServer) -> Object
             "ports": [{"name": server.name, "containerPort": server.port, "protocol": "TCP"}],
             "resources": resources_of(stated.resources, server.resources),
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            "startupProbe": {**check, "periodSeconds": 2, "failureThreshold": 90},
-            "readinessProbe": {**check, "periodSeconds": 5, "failureThreshold": 2},
-            "livenessProbe": {**check, "periodSeconds": 20, "failureThreshold": 6},
+            # Often while it starts, then seldom: each is a process of its own.
+            "startupProbe": {**check, "periodSeconds": 1, "failureThreshold": 180},
+            "readinessProbe": {**check, "periodSeconds": 10, "failureThreshold": 2},
+            "livenessProbe": {**check, "periodSeconds": 30, "failureThreshold": 4},
         },
     )
 

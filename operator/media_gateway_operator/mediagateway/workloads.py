@@ -306,7 +306,7 @@ def _probes() -> Object:
     ready = {"httpGet": {"path": "/health/ready", "port": "http"}, "timeoutSeconds": 5}
     return {
         # Loading a model on a slow node takes its time; after that a process that answers is never restarted.
-        "startupProbe": {**live, "periodSeconds": 2, "failureThreshold": 90},
+        "startupProbe": {**live, "periodSeconds": 1, "failureThreshold": 180},
         "readinessProbe": {**ready, "periodSeconds": 3, "failureThreshold": 2},
         "livenessProbe": {**live, "periodSeconds": 10, "failureThreshold": 3},
     }

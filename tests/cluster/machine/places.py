@@ -1,6 +1,7 @@
 """Where the cluster keeps things on this machine."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ REPOSITORY = Path(__file__).parents[3]
 
 CACHE = "MEDIA_GATEWAY_CLUSTER_CACHE"
 WORK = "MEDIA_GATEWAY_CLUSTER_DIR"
+
+STATE = Path("/var/lib/media-gateway-clusters")
 
 
 def cache_folder() -> Path:
@@ -32,7 +35,7 @@ class Places:
     """The files of one cluster."""
 
     work: Path
-    """Everything the cluster writes lies below; two clusters never share it."""
+    """Its settings and logs; two clusters never share it."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -61,8 +64,11 @@ class Places:
 
     @property
     def state(self) -> Path:
-        """What the programs write: etcd's data, containers, pods, volumes."""
-        return self.work / "state"
+        """What the programs write: etcd's data, containers, pods, volumes.
+
+        Not below the work folder, because sockets lie here whose paths may have 107 characters.
+        """
+        return STATE / hashlib.sha256(str(self.work).encode()).hexdigest()[:8]
 
     @property
     def containerd_socket(self) -> Path:

@@ -60,6 +60,14 @@ def programs(cache: Path) -> Programs:
     return found
 
 
+def helm(cache: Path) -> Path:
+    """Helm alone, for tests of the charts that need no cluster."""
+    found = Programs(cache / _version(), cache / f"helm-{HELM}" / "helm")
+    with _alone(cache):
+        _build_helm(found)
+    return found.helm
+
+
 def kubernetes_version() -> str:
     """The version of Kubernetes that the module asks for."""
     required = re.search(r"^\s*k8s\.io/kubernetes (v[0-9.]+)$", _module(), re.MULTILINE)

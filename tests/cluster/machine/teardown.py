@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cluster.machine import cgroups, network
 from tests.cluster.machine.commands import attempt, run
-from tests.cluster.machine.places import Places
+from tests.cluster.machine.places import STATE, Places
 
 SYSCTLS = ("kernel.panic", "kernel.panic_on_oops", "vm.overcommit_memory", "kernel.keys.root_maxkeys",
            "kernel.keys.root_maxbytes")  # fmt: skip
@@ -45,7 +45,7 @@ def clear(places: Places) -> bool:
     if taken is not None:
         # Containers outlive whatever started them, so everything is ended through the group they all share.
         cgroups.end(taken.name)
-    unmount(places.work)
+    unmount(places.state)
     _restore_sysctls(places)
     _remove_traces(places)
     if taken is not None:
@@ -105,7 +105,7 @@ def _remove_traces(places: Places) -> None:
         socket.unlink(missing_ok=True)
     if POD_LOG_LINKS.is_dir():
         for link in POD_LOG_LINKS.iterdir():
-            if link.is_symlink() and link.readlink().is_relative_to(places.work):
+            if link.is_symlink() and link.readlink().is_relative_to(places.state):
                 link.unlink()
     for sandbox in (places.state / "containerd" / "io.containerd.grpc.v1.cri" / "sandboxes").glob("*"):
         for result in CNI_CACHE.glob(f"*-{sandbox.name}-*"):
@@ -116,10 +116,11 @@ def _remove_traces(places: Places) -> None:
 
 
 def _remove_files(places: Places) -> None:
+    shutil.rmtree(places.state, ignore_errors=not places.state.exists())
+    with suppress(OSError):  # another cluster's, or not there
+        STATE.rmdir()
     if not places.work.exists():
         return
     for entry in places.work.iterdir():
         if entry.name not in KEPT:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    with suppress(OSError):  # logs are kept
-        places.work.rmdir()

@@ -8,11 +8,12 @@ refuses schemas without bounds. Secrets are named here and never contained. Noth
 import json
 import re
 from collections.abc import Hashable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from media_gateway.core.domain.spec_jobs import (
     SCHEDULE_RULES,
@@ -272,27 +273,12 @@ class Metadata(Spec):
 
 
 class IngestionJob(Spec):
-    """Reads a source, once or on a schedule, and writes its records into the catalogue.
-
-    ``spec.source.name`` is filled in from ``metadata.name`` where it is not given.
-    """
+    """Reads a source, once or on a schedule, and writes its records into the catalogue."""
 
     api_version: Literal["mediagateway.io/v1alpha1"]
     kind: Literal["IngestionJob"]
     metadata: Metadata
     spec: IngestionJobSpec
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_source(cls, data: Any) -> Any:
-        # Done on the raw document, so that the models stay immutable and a wrong shape is reported as usual.
-        match data:
-            case {"metadata": {"name": str(name)}, "spec": {"source": {"type": str()} as source} as spec} if (
-                _JOB_NAME.fullmatch(name)
-            ):
-                return {**data, "spec": {**spec, "source": {"name": name, **source}}}
-            case _:
-                return data
 
     @property
     def source_name(self) -> str:
@@ -329,13 +315,19 @@ def load_manifest(path: Path) -> IngestionJob:
 def parse_manifest(document: object) -> IngestionJob:
     """Check a manifest that is already a document (from the API server, from a test).
 
+    ``spec.source.name`` is filled in from ``metadata.name`` where it is not given.
+
     Raises
     ------
     InvalidInputError
         As `load_manifest`.
     """
     try:
-        return IngestionJob.model_validate(document)
+        # Through JSON, and strictly: a manifest means the same here and at an API server, which converts nothing.
+        body = json.dumps(_with_source_name(document), default=_plain)
+        return IngestionJob.model_validate_json(body, strict=True)
+    except TypeError as error:
+        raise InvalidInputError(f"the manifest holds what JSON can't: {error}") from error
     except ValidationError as error:
         wrong = [
             FieldError(
@@ -346,6 +338,23 @@ def parse_manifest(document: object) -> IngestionJob:
         ]
         lines = [f"{one.field or 'manifest'}: {one.message}" for one in wrong]
         raise InvalidInputError("\n".join(lines), errors=wrong) from error
+
+
+def _with_source_name(document: Any) -> Any:
+    # On the raw document, so that the models stay immutable and a wrong shape is reported as usual.
+    match document:
+        case {"metadata": {"name": str(name)}, "spec": {"source": {"type": str()} as source} as spec} if (
+            _JOB_NAME.fullmatch(name)
+        ):
+            return {**document, "spec": {**spec, "source": {"name": name, **source}}}
+        case _:
+            return document
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, date):
+        return value.isoformat()  # YAML reads a date where its author wrote a text
+    raise TypeError(f"a {type(value).__name__}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

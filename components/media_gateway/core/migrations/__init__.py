@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from media_gateway.core.adapters.postgres import driver_url, name_failed_connections, translated
-from media_gateway.core.errors import InvalidInputError
+from media_gateway.core.errors import InvalidInputError, NotConfiguredError
 
 LOCK_KEY = 0x6D67_775F_6D69_6772
 """Advisory lock that migrators of one database queue on ("mgw_migr" in ASCII)."""
@@ -76,6 +76,24 @@ async def current(database_url: str) -> str | None:
 def head() -> str | None:
     """Newest revision this release knows."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+async def demand(database_url: str) -> None:
+    """Return if the schema is of this release, or of a later one.
+
+    Raises
+    ------
+    NotConfiguredError
+        It is older; the message says what to run.
+    UnavailableError
+        The database can't be reached; try again later.
+    """
+    found, needed = await current(database_url), head()
+    if (found or "") < (needed or ""):
+        raise NotConfiguredError(
+            f"the database schema is at {found or 'nothing'}, this release needs {needed}; "
+            "run: media-gateway migrate"
+        )
 
 
 def check_revision(revision: str) -> None:

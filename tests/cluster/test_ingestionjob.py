@@ -1,0 +1,450 @@
+"""IngestionJob against a real API server and the real Job and CronJob controllers; the kubelet is played by the test.
+
+So a test says when a pod gets ready and how it ends, and the answer of Kubernetes to that is the real one.
+"""
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from media_gateway_operator.kube.kinds import (
+    CRON_JOB,
+    EVENT,
+    INGESTION_JOB,
+    JOB,
+    LABEL_JOB,
+    MEDIA_GATEWAY,
+    POD,
+    Object,
+)
+from tests.support.control_plane import CONTROLLERS, ControlPlane, install_crds
+from tests.support.kube_api import KubeApi
+from tests.support.operator_process import QUICK, OperatorProcess
+from tests.support.operator_scenario import gateway, ingestion_job, namespace_named, servers_secret
+from tests.support.servers import run_here
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+_numbers = itertools.count(1)
+
+WITH_SECRET = {
+    "source": {
+        "type": "HTTP",
+        "http": {
+            "url": "https://films.example/all",
+            "auth": {"type": "Bearer", "secretRef": {"name": "films", "key": "token"}},
+        },
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[ControlPlane]:
+    """An API server with the Job and CronJob controllers."""
+    from tests.cluster.machine.places import cache_folder
+    from tests.cluster.machine.programs import programs
+
+    async def begin(plane: ControlPlane) -> None:
+        await plane.ready()
+        async with KubeApi(plane.kubeconfig) as api:
+            await install_crds(api)
+
+    plane = ControlPlane(programs(cache_folder()))
+    controllers = f"--controllers={CONTROLLERS},job-controller,cronjob-controller"
+    plane._commands["kube-controller-manager"] = [
+        controllers if argument.startswith("--controllers=") else argument
+        for argument in plane._commands["kube-controller-manager"]
+    ]
+    with plane:
+        run_here(begin(plane))
+        yield plane
+
+
+@dataclass
+class Place:
+    """A namespace, an operator that works in it, and the hands of a kubelet."""
+
+    api: KubeApi
+    name: str
+    operator: OperatorProcess
+
+    async def submit(self, name: str, **spec: Any) -> None:
+        await self.api.create(ingestion_job(self.name, name, **spec))
+
+    async def change(self, name: str, **spec: Any) -> None:
+        await self.api.patch(INGESTION_JOB, self.name, name, {"spec": spec})
+
+    async def status(self, name: str) -> Object:
+        found = await self.api.get(INGESTION_JOB, self.name, name)
+        return (found or {}).get("status") or {}
+
+    async def until(self, name: str, condition: str, status: str, reason: str | None = None) -> Object:
+        """Wait for a condition; gives it."""
+
+        async def holds() -> Object | None:
+            known = (await self.status(name)).get("conditions") or ()
+            one = next((one for one in known if one["type"] == condition), {})
+            assert (one.get("status"), reason and one.get("reason")) == (status, reason), known
+            return one
+
+        found = await eventually(holds, timeout_s=40, interval_s=0.05)
+        assert found is not None
+        return found
+
+    async def jobs(self, name: str) -> list[Object]:
+        return await self.api.list(JOB, self.name, selector=f"{LABEL_JOB}={name}")
+
+    async def job(self, name: str) -> Object:
+        """The only Job, once it is there."""
+
+        async def only() -> Object | None:
+            found = await self.jobs(name)
+            return found[0] if len(found) == 1 else None
+
+        found = await eventually(only, timeout_s=40)
+        assert found is not None
+        return found
+
+    async def pod(self, name: str, phase: str = "Pending") -> Object:
+        """The pod of a job that is in a phase and not being deleted, once it is there."""
+
+        async def there() -> Object | None:
+            for pod in await self.api.list(POD, self.name, selector=f"{LABEL_JOB}={name}"):
+                if pod["status"]["phase"] == phase and "deletionTimestamp" not in pod["metadata"]:
+                    return pod
+            return None
+
+        found = await eventually(there, timeout_s=40)
+        assert found is not None
+        return found
+
+    async def set_pod(self, pod: Object, **status: Any) -> None:
+        await self.api.patch(
+            POD, self.name, pod["metadata"]["name"], {"status": status}, subresource="status"
+        )
+
+    async def starts(self, name: str) -> Object:
+        """Let the pending pod be ready."""
+        pod = await self.pod(name)
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod["metadata"]["name"]},
+            "target": {"kind": "Node", "name": "somewhere"},
+        }
+        path = f"/api/v1/namespaces/{self.name}/pods/{pod['metadata']['name']}"
+        await self.api.request("POST", f"{path}/binding", binding)
+        await self.set_pod(pod, phase="Running", conditions=[{"type": "Ready", "status": "True"}])
+        return pod
+
+    async def ends(self, name: str, code: int, log: str = "") -> None:
+        """Let the running pod end."""
+        pod = await self.pod(name, "Running")
+        ended = {
+            "exitCode": code,
+            "message": log,
+            "reason": "Error" if code else "Completed",
+            "finishedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        container = {
+            "name": "ingestion", "image": "x", "imageID": "x", "ready": False, "restartCount": 0,
+            "state": {"terminated": ended},
+        }  # fmt: skip
+        await self.set_pod(
+            pod,
+            phase="Failed" if code else "Succeeded",
+            conditions=[{"type": "Ready", "status": "False"}],
+            containerStatuses=[container],
+        )
+
+    async def gone(self, pod: Object) -> None:
+        """Let a pod that was told to stop be gone."""
+        name = pod["metadata"]["name"]
+
+        async def told() -> bool:
+            found = await self.api.get(POD, self.name, name)
+            return found is None or "deletionTimestamp" in found["metadata"]
+
+        await eventually(told, timeout_s=40)
+        await self.api.request(
+            "DELETE", f"/api/v1/namespaces/{self.name}/pods/{name}", {"gracePeriodSeconds": 0}
+        )
+
+    async def events(self, name: str) -> set[str]:
+        found = await self.api.list(EVENT, self.name)
+        return {one["reason"] for one in found if one["involvedObject"]["name"] == name}
+
+
+@pytest.fixture
+async def place(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Place]:
+    """A namespace with a migrated gateway."""
+    namespace = f"jobs-{next(_numbers)}"
+    async with KubeApi(plane.kubeconfig) as api:
+        await api.create(namespace_named(namespace))
+        operator = OperatorProcess(
+            kubeconfig=plane.kubeconfig,
+            folder=tmp_path,
+            namespace=namespace,
+            settings={"watch_namespaces": namespace, **QUICK},
+        )
+        async with operator:
+            found = Place(api, namespace, operator)
+            await api.create(servers_secret(namespace))
+            await api.create(gateway(namespace))
+            await _migrated(found)
+            yield found
+            assert operator.complaints() == []
+
+
+async def _migrated(place: Place) -> None:
+    async def pending() -> Object | None:
+        found = [
+            pod for pod in await place.api.list(POD, place.name) if LABEL_JOB not in pod["metadata"]["labels"]
+        ]
+        return found[0] if found else None
+
+    pod = await eventually(pending, timeout_s=40)
+    assert pod is not None
+    await place.set_pod(pod, phase="Succeeded")
+
+    async def migrated() -> bool:
+        found = await place.api.get(MEDIA_GATEWAY, place.name, "main")
+        known = ((found or {}).get("status") or {}).get("conditions") or ()
+        return any(one["type"] == "Migrated" and one["status"] == "True" for one in known)
+
+    await eventually(migrated, timeout_s=40)
+
+
+async def test_a_job_runs_to_its_end_and_stays_there(place):
+    await place.submit("films")
+    await place.until("films", "Accepted", "True")
+    await place.starts("films")
+    await place.until("films", "Running", "True")
+    status = await place.status("films")
+    assert (status["phase"], status["attempt"], len(status["active"])) == ("Running", 1, 1)
+    await place.ends("films", 0)
+    await place.until("films", "Complete", "True", "Completed")
+    job = await place.job("films")
+    await place.api.delete(JOB, place.name, job["metadata"]["name"])
+    await place.change("films", batchSize=77)
+
+    async def seen() -> bool:
+        return bool((await place.status("films"))["observedGeneration"] == 2)
+
+    await eventually(seen)
+    assert await place.jobs("films") == []
+    assert {"Started", "Completed"} <= await place.events("films")
+
+
+async def test_a_missing_secret_is_named_and_heals(place):
+    await place.submit("films", **WITH_SECRET)
+    wrong = await place.until("films", "Accepted", "False", "InvalidReference")
+    assert "there is no Secret films" in wrong["message"]
+    assert await place.jobs("films") == []
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "films", "namespace": place.name}}
+    await place.api.create({**secret, "stringData": {"token": "t"}})
+    await place.until("films", "Accepted", "True")
+    await place.pod("films")
+
+
+async def test_suspend_stops_the_pod_and_resume_starts_another(place):
+    await place.submit("films")
+    pod = await place.starts("films")
+    await place.until("films", "Running", "True")
+    await place.change("films", suspend=True)
+    await place.until("films", "Suspended", "False", "Suspending")
+    await place.gone(pod)
+    await place.until("films", "Suspended", "True")
+    await place.change("films", suspend=False)
+    await place.starts("films")
+    await place.until("films", "Running", "True")
+    assert (await place.status("films"))["attempt"] == 1
+    assert {"Suspended", "Resumed"} <= await place.events("films")
+
+
+async def test_a_passing_failure_is_tried_again_and_a_fatal_one_is_not(place):
+    await place.submit("films")
+    await place.starts("films")
+    await place.ends("films", 1, "Postgres was away")
+    await place.until("films", "Running", "False", "Retrying")
+    last = (await place.status("films"))["lastRun"]
+    assert (last["exitCode"], last["logTail"]) == (1, "Postgres was away")
+    await place.starts("films")  # kube-controller-manager waits ten seconds first
+    await place.until("films", "Running", "True")
+    assert (await place.status("films"))["attempt"] == 2
+    await place.ends("films", 77, '{"message": "the source says 401"}')
+    failed = await place.until("films", "Failed", "True", "PermissionDenied")
+    assert failed["message"] == "exit code 77: the source refuses the credentials: the source says 401"
+    assert (await place.status("films"))["attempt"] == 2
+    assert {"Retrying", "Failed"} <= await place.events("films")
+
+
+async def test_too_many_failures_are_the_end(place):
+    await place.submit("films", backoffLimit=0)
+    await place.starts("films")
+    await place.ends("films", 1, "away")
+    failed = await place.until("films", "Failed", "True", "BackoffLimitExceeded")
+    assert failed["message"].startswith("1 attempts failed, the last one: exit code 1")
+
+
+async def test_a_running_jobs_job_deleted_by_hand_is_back_within_a_second(place):
+    await place.submit("films")
+    pod = await place.starts("films")
+    await place.until("films", "Running", "True")
+    before = await place.job("films")
+    await place.api.delete(JOB, place.name, before["metadata"]["name"])
+    began = time.monotonic()
+
+    async def back() -> Object | None:
+        found = await place.api.get(JOB, place.name, before["metadata"]["name"])
+        return found if found and found["metadata"]["uid"] != before["metadata"]["uid"] else None
+
+    job = await eventually(back, timeout_s=10, interval_s=0.02)
+    assert time.monotonic() - began <= 1.0
+    assert job is not None
+    assert job["spec"]["suspend"] is True, "the old pod still writes"
+    await place.gone(pod)
+    await place.starts("films")
+    await place.until("films", "Running", "True")
+    assert (await place.status("films"))["attempt"] == 2
+
+
+async def test_a_changed_spec_waits_for_the_old_pod(place):
+    await place.submit("films")
+    pod = await place.starts("films")
+    await place.until("films", "Running", "True")
+    await place.change("films", batchSize=77)
+    await place.until("films", "Running", "False", "WaitingForPods")
+    await place.gone(pod)
+    await place.starts("films")
+    await place.until("films", "Running", "True")
+    assert (
+        "77"
+        in (await place.job("films"))["spec"]["template"]["metadata"]["annotations"][
+            "mediagateway.io/manifest"
+        ]
+    )
+
+
+async def test_limits_change_in_place_and_undeclared_fields_survive(place):
+    await place.submit("films", activeDeadlineSeconds=600)
+    await place.starts("films")
+    job = await place.job("films")
+    label = {"metadata": {"labels": {"kept": "yes"}}}
+    await place.api.patch(JOB, place.name, job["metadata"]["name"], label, manager="somebody")
+    await place.change("films", backoffLimit=9, activeDeadlineSeconds=None)
+
+    async def changed() -> bool:
+        now = await place.job("films")
+        return bool(
+            now["metadata"]["uid"] == job["metadata"]["uid"]
+            and now["spec"]["backoffLimit"] == 9
+            and "activeDeadlineSeconds" not in now["spec"]
+            and now["metadata"]["labels"]["kept"] == "yes"
+        )
+
+    await eventually(changed)
+
+
+async def test_a_job_whose_pod_never_starts_is_given_up(place):
+    await place.submit("films", preRunningDeadlineSeconds=3)
+    failed = await place.until("films", "Failed", "True", "PreRunningDeadlineExceeded")
+    assert "spec.preRunningDeadlineSeconds" in failed["message"]
+
+    async def stopped() -> bool:
+        return await place.jobs("films") == []
+
+    await eventually(stopped)
+
+
+async def test_a_finished_job_is_deleted_after_its_time(place):
+    await place.submit("films", ttlSecondsAfterFinished=2)
+    await place.starts("films")
+    await place.ends("films", 0)
+    await place.until("films", "Complete", "True")
+
+    async def gone() -> bool:
+        return await place.api.get(INGESTION_JOB, place.name, "films") is None
+
+    await eventually(gone)
+
+
+async def test_a_schedule_runs_and_its_runs_are_told(place):
+    await place.submit("films", schedule="* * * * *", timeZone="Asia/Tokyo")
+    await place.until("films", "Running", "False", "WaitingForSchedule")
+    cron = await place.api.get(CRON_JOB, place.name, "films")
+    assert cron is not None
+    assert cron["spec"]["timeZone"] == "Asia/Tokyo"
+    assert (await place.status("films"))["nextScheduleTime"].endswith(":00Z")
+    # As the controller would at the minute, so that nobody waits for it.
+    template = cron["spec"]["jobTemplate"]
+    owner = {
+        "apiVersion": "batch/v1", "kind": "CronJob", "name": "films", "uid": cron["metadata"]["uid"], "controller": True,
+    }  # fmt: skip
+    metadata = {
+        **template["metadata"],
+        "name": "films-1",
+        "namespace": place.name,
+        "ownerReferences": [owner],
+    }
+    await place.api.create(
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+    )
+    await place.starts("films")
+    await place.until("films", "Running", "True")
+    await place.ends("films", 78, "no such setting")
+    failed = await place.until("films", "Failed", "True", "LastRunFailed")
+    assert "no such setting" in failed["message"]
+    await place.change("films", suspend=True)
+    await place.until("films", "Suspended", "True")
+    cron = await place.api.get(CRON_JOB, place.name, "films")
+    assert cron is not None
+    assert cron["spec"]["suspend"] is True
+
+
+async def test_a_pod_reports_and_its_progress_is_in_the_status(place):
+    await place.submit("films")
+    pod = await place.starts("films")
+    await place.until("films", "Running", "True")
+    bound = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "name": pod["metadata"]["name"],
+        "uid": pod["metadata"]["uid"],
+    }
+    spec = {"audiences": ["media-gateway-operator"], "boundObjectRef": bound, "expirationSeconds": 600}
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    path = f"/api/v1/namespaces/{place.name}/serviceaccounts/default/token"
+    token = (await place.api.request("POST", path, request))["status"]["token"]
+    body = {
+        "state": "Running",
+        "read": 10,
+        "written": 9,
+        "skipped": 0,
+        "failed": 1,
+        "percent": 12.5,
+        "cursor": "c1",
+    }
+    url = f"http://127.0.0.1:{place.operator.progress_port}/v1/progress/{place.name}/films"
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session,
+        session.post(url, json=body) as answer,
+    ):
+        assert answer.status == 204, await answer.text()
+
+    async def shown() -> bool:
+        status = await place.status("films")
+        return bool((status.get("progress") or {}).get("read") == 10 and status["cursor"]["value"] == "c1")
+
+    await eventually(shown)
+    await place.ends("films", 0)
+    await place.until("films", "Complete", "True")
+    assert (await place.status("films"))["progress"]["percent"] == 12, "what was reported stays"
