@@ -66,7 +66,7 @@ class Runtime:
         inactivity_s: float,
     ) -> None:
         self._client = client
-        self._store = store
+        self.store = store
         self._routes = routes
         self._children = frozenset(children)
         self._namespaces = tuple(namespaces)
@@ -192,12 +192,12 @@ class Runtime:
         thing: Any = event["object"]
         if event["type"] == "DELETED":
             self._gone(Ref.of(thing), thing["metadata"]["uid"], thing)
-        elif self._store.put(thing):
+        elif self.store.put(thing):
             self._routes.changed(thing)
         return False
 
     def _gone(self, ref: Ref, uid: str, thing: Object) -> None:
-        if self._store.drop(ref, uid):
+        if self.store.drop(ref, uid):
             self._routes.changed(thing)
 
     async def _fill_forever(self) -> None:
@@ -207,7 +207,7 @@ class Runtime:
                 await asyncio.sleep(1.0)
             self._unfilled.discard(stream)
             if not self._unfilled and not self.synced.is_set():
-                _log.info("synced", objects=len(self._store))
+                _log.info("synced", objects=len(self.store))
                 self.synced.set()
 
     async def _fill(self, stream: Stream) -> bool:
@@ -216,15 +216,15 @@ class Runtime:
         selector = CHILDREN if stream.kind in self._children else ""
         try:
             async for thing in self._client.list(stream.kind, stream.namespace, label_selector=selector):
-                if self._store.put(thing):
+                if self.store.put(thing):
                     self._routes.changed(thing)
                 # A page comes in one piece; others have their turn in between.
                 await asyncio.sleep(0)
         except MediaGatewayError as error:
             _log.warning("a list failed", stream=str(stream), error=error.message)
             return False
-        for ref, uid in self._store.unseen(stream.kind, stream.namespace, since):
-            unseen = self._store.find(ref)
+        for ref, uid in self.store.unseen(stream.kind, stream.namespace, since):
+            unseen = self.store.find(ref)
             if unseen is not None:
                 self._gone(ref, uid, unseen)
         return True

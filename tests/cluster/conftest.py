@@ -37,8 +37,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if config.option.collectonly or hasattr(config, "workerinput"):
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    # Not in fixtures: the first time Kubernetes is built, and a test has two minutes.
+    if "control_plane" in wanted:
+        _build(config)
     if "cluster" in wanted:
-        # Not in a fixture: the first start builds Kubernetes, and a test has two minutes.
         _begin(config, with_images="images" in wanted)
 
 
@@ -46,6 +48,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_configure_node(node: Any) -> None:
     from tests.cluster.providers import to_text
 
+    _build(node.config)
     # Only the workers know what they will run; whoever names this folder wants the cluster.
     node.workerinput["cluster"] = to_text(_begin(node.config, with_images=True))
 
@@ -68,6 +71,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         for line in report.lines():
             terminalreporter.write_line(line)
         report.write()
+
+
+def _build(config: pytest.Config) -> None:
+    from tests.cluster.machine.commands import ClusterError
+    from tests.cluster.machine.places import cache_folder
+    from tests.cluster.machine.programs import programs
+
+    try:
+        with _heard(config):
+            programs(cache_folder())
+    except ClusterError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _begin(config: pytest.Config, *, with_images: bool) -> "Cluster":

@@ -30,6 +30,7 @@ from tests.support.kube_faults import (
     throttled,
 )
 from tests.support.operator_fixtures import Golden
+from tests.support.operator_process import SHORT_LEASE
 from tests.support.operator_scenario import condition_of, gateway, ingestion_job, servers_secret
 from tests.support.operator_stage import Stage
 from tests.support.waiting import eventually
@@ -119,6 +120,7 @@ async def test_the_end_state_is_the_same_under(fault: str, own_stage: Stage, gol
     async with own_stage.operator() as operator:
         await play(own_stage, golden)
         assert operator.complaints() == []
+        assert operator.running
     assert any(rule.hits for rule in rules), "the fault never came up"
 
 
@@ -150,15 +152,11 @@ async def test_the_end_state_is_the_same_while_tokens_expire(own_stage: Stage, g
 
 
 async def test_the_end_state_is_the_same_after_a_burst_of_server_errors(own_stage: Stage, golden: Golden):
-    # Leases too: the operator may lose its own, in which case it ends and its pod would be started again.
-    own_stage.settings = {
-        **own_stage.settings, "lease_duration_s": "15", "lease_renew_deadline_s": "10", "lease_retry_s": "1",
-    }  # fmt: skip
     async with own_stage.operator():
         afternoon = own_stage.afternoon(timeout_s=60)
         await afternoon.gateway_appears()
         over = time.monotonic() + 4
-        burst = Rule(act=broken, path=r"/leases|", until=over)
+        burst = Rule(act=broken, path=r"/leases|", until=over)  # renewals of the Lease among them
         own_stage.proxy.inject(burst)
         own_stage.proxy.inject(Rule(act=broken, watch=True, until=over))
         own_stage.proxy.drop_watches()
@@ -171,9 +169,7 @@ async def test_the_end_state_is_the_same_after_a_burst_of_server_errors(own_stag
 
 
 async def test_an_outage_shorter_than_the_lease_is_survived(own_stage: Stage, golden: Golden):
-    own_stage.settings = {
-        **own_stage.settings, "lease_duration_s": "20", "lease_renew_deadline_s": "15", "lease_retry_s": "1",
-    }  # fmt: skip
+    own_stage.settings = {**own_stage.settings, "lease_duration_s": "20", "lease_renew_deadline_s": "15"}
     async with own_stage.operator() as operator:
         afternoon = own_stage.afternoon(timeout_s=60)
         await afternoon.gateway_appears()
@@ -191,8 +187,8 @@ async def test_an_outage_shorter_than_the_lease_is_survived(own_stage: Stage, go
 async def test_an_outage_longer_than_the_lease_ends_the_process_and_its_successor_goes_on(
     own_stage: Stage, golden: Golden
 ):
-    operator = own_stage.operator()
-    async with operator:
+    own_stage.settings = {**own_stage.settings, **SHORT_LEASE}
+    async with own_stage.operator() as operator:
         afternoon = own_stage.afternoon(timeout_s=60)
         await afternoon.gateway_appears()
         async with own_stage.proxy.outage():
@@ -207,9 +203,7 @@ async def test_an_outage_longer_than_the_lease_ends_the_process_and_its_successo
 async def test_a_restarted_api_server_is_found_again(
     own_stage: Stage, golden: Golden, control_plane: ControlPlane
 ):
-    own_stage.settings = {
-        **own_stage.settings, "lease_duration_s": "60", "lease_renew_deadline_s": "50", "lease_retry_s": "1",
-    }  # fmt: skip
+    own_stage.settings = {**own_stage.settings, "lease_duration_s": "60", "lease_renew_deadline_s": "50"}
     async with own_stage.operator() as operator:
         afternoon = own_stage.afternoon(timeout_s=60)
         await afternoon.gateway_appears()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from media_gateway_operator.kube.kinds import RECONCILE_AT
 from tests.charts.helm import CHARTS, GATEWAY, OPERATOR, Helm
@@ -64,7 +65,7 @@ class Installation:
         }
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def installation(cluster: Cluster, images: None) -> AsyncIterator[Installation]:
     """Both charts as a first user installs them, until a search has an answer."""
     mark = uuid.uuid4().hex[:6]

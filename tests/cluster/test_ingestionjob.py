@@ -8,11 +8,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from media_gateway_operator.kube.kinds import (
     CRON_JOB,
@@ -27,11 +27,17 @@ from media_gateway_operator.kube.kinds import (
 from tests.support.control_plane import CONTROLLERS, ControlPlane, install_crds
 from tests.support.kube_api import KubeApi
 from tests.support.operator_process import QUICK, OperatorProcess
-from tests.support.operator_scenario import gateway, ingestion_job, namespace_named, servers_secret
+from tests.support.operator_scenario import (
+    drop_namespace,
+    gateway,
+    ingestion_job,
+    namespace_named,
+    servers_secret,
+)
 from tests.support.servers import run_here
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 _numbers = itertools.count(1)
 
@@ -91,7 +97,7 @@ class Place:
 
         async def holds() -> Object | None:
             known = (await self.status(name)).get("conditions") or ()
-            one = next((one for one in known if one["type"] == condition), {})
+            one: Object = next((one for one in known if one["type"] == condition), {})
             assert (one.get("status"), reason and one.get("reason")) == (status, reason), known
             return one
 
@@ -178,30 +184,62 @@ class Place:
             "DELETE", f"/api/v1/namespaces/{self.name}/pods/{name}", {"gracePeriodSeconds": 0}
         )
 
+    async def runs_now(self, name: str, run: str) -> None:
+        """Start a run as the controller would at its time, so that nobody waits for it."""
+        cron = await self.api.get(CRON_JOB, self.name, name)
+        assert cron is not None
+        template = cron["spec"]["jobTemplate"]
+        uid = cron["metadata"]["uid"]
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "name": name,
+            "uid": uid,
+            "controller": True,
+        }
+        metadata = {
+            **template["metadata"],
+            "name": run,
+            "namespace": self.name,
+            "ownerReferences": [owner],
+        }
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
+        await self.api.create(job)
+
     async def events(self, name: str) -> set[str]:
         found = await self.api.list(EVENT, self.name)
         return {one["reason"] for one in found if one["involvedObject"]["name"] == name}
 
 
-@pytest.fixture
-async def place(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Place]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def operator(
+    plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OperatorProcess]:
+    """One operator for all namespaces."""
+    async with KubeApi(plane.kubeconfig) as api:
+        await api.create(namespace_named("jobs-operator"))
+    async with OperatorProcess(
+        kubeconfig=plane.kubeconfig,
+        folder=tmp_path_factory.mktemp("operator"),
+        namespace="jobs-operator",
+        settings=QUICK,
+    ) as operator:
+        yield operator
+        assert operator.complaints() == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def place(plane: ControlPlane, operator: OperatorProcess) -> AsyncIterator[Place]:
     """A namespace with a migrated gateway."""
     namespace = f"jobs-{next(_numbers)}"
     async with KubeApi(plane.kubeconfig) as api:
         await api.create(namespace_named(namespace))
-        operator = OperatorProcess(
-            kubeconfig=plane.kubeconfig,
-            folder=tmp_path,
-            namespace=namespace,
-            settings={"watch_namespaces": namespace, **QUICK},
-        )
-        async with operator:
-            found = Place(api, namespace, operator)
-            await api.create(servers_secret(namespace))
-            await api.create(gateway(namespace))
-            await _migrated(found)
-            yield found
-            assert operator.complaints() == []
+        found = Place(api, namespace, operator)
+        await api.create(servers_secret(namespace))
+        await api.create(gateway(namespace))
+        await _migrated(found)
+        yield found
+        await drop_namespace(api, namespace)
 
 
 async def _migrated(place: Place) -> None:
@@ -360,7 +398,7 @@ async def test_a_job_whose_pod_never_starts_is_given_up(place):
     assert "spec.preRunningDeadlineSeconds" in failed["message"]
 
     async def stopped() -> bool:
-        return await place.jobs("films") == []
+        return not await place.jobs("films")
 
     await eventually(stopped)
 
@@ -384,20 +422,7 @@ async def test_a_schedule_runs_and_its_runs_are_told(place):
     assert cron is not None
     assert cron["spec"]["timeZone"] == "Asia/Tokyo"
     assert (await place.status("films"))["nextScheduleTime"].endswith(":00Z")
-    # As the controller would at the minute, so that nobody waits for it.
-    template = cron["spec"]["jobTemplate"]
-    owner = {
-        "apiVersion": "batch/v1", "kind": "CronJob", "name": "films", "uid": cron["metadata"]["uid"], "controller": True,
-    }  # fmt: skip
-    metadata = {
-        **template["metadata"],
-        "name": "films-1",
-        "namespace": place.name,
-        "ownerReferences": [owner],
-    }
-    await place.api.create(
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]}
-    )
+    await place.runs_now("films", "films-1")
     await place.starts("films")
     await place.until("films", "Running", "True")
     await place.ends("films", 78, "no such setting")
@@ -408,6 +433,20 @@ async def test_a_schedule_runs_and_its_runs_are_told(place):
     cron = await place.api.get(CRON_JOB, place.name, "films")
     assert cron is not None
     assert cron["spec"]["suspend"] is True
+
+
+async def test_a_run_of_a_schedule_whose_pod_never_starts_is_ended(place):
+    await place.submit("films", schedule="0 0 1 1 *", preRunningDeadlineSeconds=2)
+    await place.until("films", "Running", "False", "WaitingForSchedule")
+    await place.runs_now("films", "films-1")
+    failed = await place.until("films", "Failed", "True", "LastRunFailed")
+    assert "spec.preRunningDeadlineSeconds" in failed["message"]
+
+    async def stopped() -> bool:
+        return not await place.jobs("films")
+
+    await eventually(stopped)
+    assert (await place.status("films"))["lastRun"]["reason"] == "PreRunningDeadlineExceeded"
 
 
 async def test_a_pod_reports_and_its_progress_is_in_the_status(place):

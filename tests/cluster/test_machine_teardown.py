@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.cluster.machine.network import Network, taken_by
 from tests.cluster.machine.node import PAUSE
 from tests.cluster.machine.places import REPOSITORY, Places, cache_folder
 from tests.cluster.machine.programs import programs
-from tests.cluster.machine.teardown import SHARED, SYSCTLS, down, mounts_below
+from tests.cluster.machine.teardown import SHARED, _shim_sockets, down, mounts_below
 
 pytestmark = [
     pytest.mark.cluster,
@@ -68,17 +68,26 @@ def started_with_a_pod(places: Places) -> None:
     assert "containerd-shim" in " ".join(processes_of(places))
 
 
-def traces() -> set[str]:
-    """Whatever on this machine could be left by a cluster: links, routes, namespaces, groups, files."""
-    found = {f"link {line.split(':')[1]}" for line in run("ip", "-o", "link").splitlines()}
+def marks(places: Places) -> set[str]:
+    """What the names of this cluster's traces on the machine contain: other clusters may come and go meanwhile."""
+    taken = taken_by(places.work)
+    assert taken is not None
+    sandboxes = (places.state / "containerd" / "io.containerd.grpc.v1.cri" / "sandboxes").glob("*")
+    sockets = _shim_sockets(places)
+    found = {taken.name, str(taken.whole), taken.node_address, str(places.state)}
+    return found | {sandbox.name for sandbox in sandboxes} | {socket.name for socket in sockets}
+
+
+def traces(marked: set[str]) -> set[str]:
+    """Links, routes, namespaces, control groups and files of a cluster."""
+    found = {f"link {line}" for line in run("ip", "-o", "link").splitlines()}
     found |= {f"route {line}" for line in run("ip", "route").splitlines()}
     found |= {f"namespace {line}" for line in run("ip", "netns").splitlines()}
+    found |= {f"group {group}" for group in (*cgroups.ROOT.glob("*/mgwc*"), *cgroups.ROOT.glob("mgwc*"))}
     for folder in (Path("/run/netns"), *SHARED):
-        if folder.exists():
-            found |= {f"file {entry}" for entry in (folder, *folder.rglob("*"))}
-    for group in cgroups.ROOT.glob("*/mgwc*"):
-        found.add(f"group {group}")
-    return found | {f"sysctl {name} = {run('sysctl', '-n', name).strip()}" for name in SYSCTLS}
+        for file in folder.rglob("*"):
+            found.add(f"file {file} {file.readlink() if file.is_symlink() else ''}")
+    return {line for line in found if any(mark in line for mark in marked)}
 
 
 def processes_of(places: Places) -> list[str]:
@@ -92,46 +101,45 @@ def processes_of(places: Places) -> list[str]:
     return found
 
 
-def nothing_is_left(places: Places, before: set[str]) -> bool:
+def nothing_is_left(places: Places, marked: AbstractSet[str] = frozenset()) -> bool:
     assert not processes_of(places)
     assert not mounts_below(places.state)
-    assert traces() - before == set()
+    assert traces({*marked, str(places.work), str(places.state)}) == set()
     assert not places.state.exists()
     assert {entry.name for entry in places.work.iterdir()} <= {"lock", "log"}
     return True
 
 
 def test_cluster_with_pods_leaves_nothing(places: Places) -> None:
-    before = traces()
     started_with_a_pod(places)
-    assert traces() - before
+    marked = marks(places)
+    assert {line.split()[0] for line in traces(marked)} == {"link", "route", "namespace", "group", "file"}
     assert down(places)
-    assert nothing_is_left(places, before)
+    assert nothing_is_left(places, marked)
 
 
 @pytest.mark.soak
 def test_pods_without_containerd_are_taken_down_too(places: Places) -> None:
-    before = traces()
     started_with_a_pod(places)
     for name in ("kubelet", "containerd"):
         processes.stop(processes.recorded(places, name))
     assert not status(places).running
     assert "containerd-shim" in " ".join(processes_of(places))
+    marked = marks(places)
     down(places)
-    assert nothing_is_left(places, before)
+    assert nothing_is_left(places, marked)
 
 
 @pytest.mark.soak
 def test_records_and_folders_may_be_lost_before_it_is_taken_down(places: Places) -> None:
-    before = traces()
     up(places, cache_folder(), with_node=False)
+    marked = marks(places)
     shutil.rmtree(places.work)
     assert down(places)
-    assert nothing_is_left(places, before)
+    assert nothing_is_left(places, marked)
 
 
 def test_interrupted_start_leaves_nothing(places: Places) -> None:
-    before = traces()
     command = [sys.executable, "-m", "tests.cluster.machine", "up"]
     environment = {**os.environ, "MEDIA_GATEWAY_CLUSTER_DIR": str(places.work)}
     start = subprocess.Popen(
@@ -142,7 +150,7 @@ def test_interrupted_start_leaves_nothing(places: Places) -> None:
     start.send_signal(signal.SIGINT)
     start.communicate(timeout=60)
     assert start.returncode != 0
-    assert nothing_is_left(places, before)
+    assert nothing_is_left(places)
 
 
 def test_two_clusters_have_two_networks(cluster: Cluster, second: Places) -> None:

@@ -124,8 +124,8 @@ class World:
         """Reconcile until nothing is written any more, and say what was."""
         written: list[str] = []
         for _ in range(8):
-            more = self.reconcile()
             self.controller()
+            more = self.reconcile()
             written += more
             if not more:
                 return written
@@ -357,6 +357,8 @@ class View:
         self._world = world
 
     def find(self, ref: Ref) -> Object | None:
+        if ref.kind == MEDIA_GATEWAY:
+            return self._world.gateways.get(ref.name)
         return self._world.children.get((ref.kind.kind, ref.name))
 
     async def get(self, ref: Ref) -> Object | None:

@@ -55,6 +55,9 @@ _VOLATILE_METADATA: Final = (
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_HASH = re.compile(r'((?:(?:applied|template|secrets)-hash|"revision)\\*": ?\\*")[0-9a-f]+')
+"""Digests into which owners' uids and generated keys go; in an annotation that is JSON itself, quotes are escaped."""
+_PORT = re.compile(r"\.svc:\d+/")
 
 
 def namespace_named(name: str) -> Object:
@@ -237,8 +240,14 @@ def _settled(kind: ResourceKind, resource: Object, namespace: str) -> Any:
     if kind is JOB and kept["metadata"].get("generation"):
         # Suspending counts; whether a Job was made suspended and then let go depends on when its gateway was ready.
         del kept["metadata"]["generation"]
-    text = json.dumps(kept, sort_keys=True)
-    text = _UID.sub("<uid>", _TIME.sub("<time>", text)).replace(namespace, "<namespace>")
+    text = json.dumps(kept, sort_keys=True).replace(namespace, "<namespace>")
+    for pattern, instead in (
+        (_TIME, "<time>"),
+        (_UID, "<uid>"),
+        (_HASH, r"\1<hash>"),
+        (_PORT, ".svc:<port>/"),
+    ):
+        text = pattern.sub(instead, text)
     settled = json.loads(text)
     if kind is SERVICE:
         for field in ("clusterIP", "clusterIPs"):
@@ -262,7 +271,7 @@ def _unlike(one: Any, other: Any) -> list[str]:
             for key in sorted(one.keys() | other.keys())
             for line in _unlike(one.get(key), other.get(key))
         ]
-    return [] if one == other else [f": {one!r} → {other!r}"]
+    return [] if one == other else [f": {one!r:.500} → {other!r:.500}"]
 
 
 async def drop_namespace(api: KubeApi, name: str) -> None:

@@ -13,6 +13,7 @@ from media_gateway_operator.ingestionjob.outcome import (
     obstacle,
     tail_of,
 )
+from media_gateway_operator.kube.kinds import Object
 
 UID = "job-uid"
 
@@ -27,7 +28,7 @@ def job(*conditions, **status) -> JobState:
     )
 
 
-def pod(name="p", *, uid=UID, phase="Failed", **state) -> dict:
+def pod(name="p", *, uid=UID, phase="Failed", **state) -> Object:
     containers = [{"name": "ingestion", "image": "x:1", "state": state}] if state else []
     return {
         "metadata": {"name": name, "ownerReferences": [{"uid": uid}]},

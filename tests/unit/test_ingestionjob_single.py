@@ -436,17 +436,34 @@ def test_a_resource_that_is_being_deleted_is_left_alone():
     assert world.settle() == []
 
 
+def interested(world: World, changed=None) -> list[str]:
+    return [str(ref) for ref in world.reconciler.interested(changed or gateway("gw"), View(world))]
+
+
 def test_only_jobs_that_depend_on_a_gateway_are_interested():
-    world = World({"suspend": True})
-
-    def asked() -> list[str]:
-        return [str(ref) for ref in world.reconciler.interested(gateway("gw"), View(world))]
-
-    assert asked() == ["IngestionJob media/films"]
-    world.change(gatewayRef={"name": "other"})
-    assert asked() == []
+    assert interested(World({"suspend": True})) == ["IngestionJob media/films"]
+    assert interested(World({"gatewayRef": {"name": "other"}})) == []
     world = running()
-    assert asked() == []
+    assert interested(world) == []
+    world = running()
     world.exit(0)
     world.settle()
-    assert asked() == []
+    assert interested(world) == []
+
+
+def test_of_a_gateway_only_what_jobs_depend_on_interests_them():
+    world = World({"suspend": True})
+    assert interested(world) != []
+    assert interested(world) == [], "the same again, or a status that says nothing to jobs"
+    assert interested(world, gateway(migrated=False)) != []
+    assert interested(world, gateway(migrated=True)) != []
+    del world.gateways["gw"]
+    assert interested(world) != []
+    assert interested(world) != []
+
+
+def test_a_field_without_effect_is_told():
+    world = World({"sinks": {"catalog": {"purgeOnDelete": True}}})
+    world.settle()
+    assert world.says("Accepted") == ("True", "Accepted")
+    assert "spec.sinks.catalog.purgeOnDelete" in world.message("Accepted")

@@ -136,7 +136,9 @@ async def test_difference_that_applying_does_not_change_is_written_once(world):
 
 async def test_somebodys_object_of_that_name_is_not_touched(world):
     before = world.kube.put(deployment(replicas=9))  # not ours, so not in the store
-    with pytest.raises(ForeignObjectError, match=r"Deployment child exists and is not managed by this operator"):
+    with pytest.raises(
+        ForeignObjectError, match=r"Deployment child exists and is not managed by this operator"
+    ):
         await world.do(deployment())
     assert world.kube.objects[CHILD] == before
 

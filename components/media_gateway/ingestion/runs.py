@@ -133,7 +133,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
-    """A run to be begun or continued. ``origin`` is ``cli``, ``api``, ``webhook`` or ``up``."""
+    """A run to be begun or continued. ``origin`` is ``cli``, ``api``, ``webhook``, ``up`` or ``cluster``."""
 
     name: str
     source: str

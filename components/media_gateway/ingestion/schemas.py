@@ -85,7 +85,7 @@ class JobView(Wire):
     id: UUID
     name: str
     source: str
-    origin: str = Field(description="Who gave it: cli, api, up or webhook.")
+    origin: str = Field(description="Who gave it: cli, api, up, webhook or cluster.")
     mode: str
     dry_run: bool
     state: RunState

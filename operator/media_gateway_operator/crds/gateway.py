@@ -78,7 +78,7 @@ class Images(Spec):
             str,
             Field(min_length=1, max_length=255),
             matches(
-                r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*[a-zA-Z0-9]$",
+                r"^[a-zA-Z0-9][a-zA-Z0-9.-]*(:[0-9]{1,5})?(/[a-zA-Z0-9._-]+)*$",
                 "must be a registry with an optional path, without scheme and without '/' at its end",
             ),
         ]

@@ -90,7 +90,7 @@ class IngestionJobStatus(Spec):
     conditions: Conditions = ()
     """Accepted, Running, Suspended, Complete, Failed, Stalled."""
     start_time: Time | None = None
-    """When the first run began. From then on spec.source can be changed only while spec.suspend is true."""
+    """When the pods of the last run began. From then on spec.source can be changed only while spec.suspend is true."""
     completion_time: Time | None = None
     """When the job ended; never for one with a schedule."""
     last_schedule_time: Time | None = None

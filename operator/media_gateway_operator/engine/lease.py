@@ -70,6 +70,7 @@ class Lease:
         self._seen_spec: Object | None = None
         self._seen_at = float("-inf")
         self._released = False
+        self._written_last = False
         self.looked_at = time.monotonic()
 
     @property
@@ -131,7 +132,7 @@ class Lease:
         metrics.leading.set(0)
         try:
             async with asyncio.timeout(RELEASE_S):
-                while not await self._give_back():
+                while not await self._give_back():  # noqa: ASYNC110 - each turn asks the API server
                     await asyncio.sleep(0.05)
         except (MediaGatewayError, TimeoutError) as error:
             _log.warning("the lease could not be released", error=str(error) or type(error).__name__)
@@ -170,16 +171,22 @@ class Lease:
         return held
 
     async def _acquire_or_renew(self) -> bool:
-        current = await self._client.get(self._ref)
-        if current is None:
-            self._note(await self._client.create(self._manifest(self._identity, None), fenced=False))
-            return True
-        self._note(current)
-        if self._held_by_other() and not self._ran_out():
-            return False
+        # A leader writes over what it wrote last; it looks again only when that did not go well.
+        written, self._written_last = self._written_last, False
+        if not written:
+            current = await self._client.get(self._ref)
+            if current is None:
+                self._seen = self._seen_spec = None
+                self._note(await self._client.create(self._manifest(self._identity, None), fenced=False))
+                self._written_last = True
+                return True
+            self._note(current)
+            if self._held_by_other() and not self._ran_out():
+                return False
         self._note(
             await self._client.replace(self._manifest(self._identity, self._terms.duration_s), fenced=False)
         )
+        self._written_last = True
         return True
 
     def _note(self, lease: Object) -> None:

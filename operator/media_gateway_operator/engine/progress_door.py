@@ -118,10 +118,13 @@ class ProgressDoor(Generic[R]):
         owner = controller_of(found) if found is not None else None
         if found is None or owner is None or found["metadata"]["uid"] != pod.uid:
             raise PermissionDeniedError(f"pod {pod.name} is gone or belongs to no Job")
-        self._jobs[pod.uid] = owner["uid"]
+        self._remember(pod.uid, owner["uid"])
+        return str(owner["uid"])
+
+    def _remember(self, pod_uid: str, job_uid: str) -> None:
+        self._jobs[pod_uid] = job_uid
         if len(self._jobs) > PODS_KEPT:
             self._jobs.popitem(last=False)
-        return str(owner["uid"])
 
     def _parse(self, body: bytes) -> R:
         try:

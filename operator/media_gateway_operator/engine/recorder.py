@@ -38,6 +38,7 @@ class _Told:
     first: str
     written_at: float
     count: int = 0
+    exists: bool = False
 
 
 class Recorder:
@@ -83,9 +84,7 @@ class Recorder:
             involved, note, told = await self._waiting.get()
             try:
                 await self._post(involved, note, told)
-            except TerminatingError:
-                metrics.events_posted.labels("dropped").inc()
-            except NotLeaderError:
+            except (TerminatingError, NotLeaderError):
                 metrics.events_posted.labels("dropped").inc()
             except MediaGatewayError as error:
                 metrics.events_posted.labels("failed").inc()
@@ -95,7 +94,7 @@ class Recorder:
 
     async def _post(self, involved: Object, note: Note, told: _Told) -> None:
         event = self._event(involved, note, told)
-        if told.count > 1:
+        if told.exists:
             bump = {key: event[key] for key in ("count", "lastTimestamp", "message")}
             ref = Ref(EVENT, involved["namespace"], told.name)
             try:
@@ -106,6 +105,7 @@ class Recorder:
             else:
                 return
         await self._client.create(event)
+        told.exists = True
 
     def _event(self, involved: Object, note: Note, told: _Told) -> dict[str, Any]:
         return {

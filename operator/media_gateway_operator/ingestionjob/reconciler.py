@@ -5,6 +5,7 @@ A job that has ended is left alone, whatever becomes of its children; everything
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from media_gateway_operator.engine.plan import Cluster, Plan, Snapshot
 from media_gateway_operator.ingestionjob import recurring, single
@@ -22,6 +23,8 @@ class IngestionJobReconciler:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._gateways: dict[Ref, tuple[Any, ...]] = {}
+        """What jobs depend on of each gateway, so that its other changes don't mean reading all of them."""
 
     async def observe(self, snapshot: Snapshot, cluster: Cluster) -> Observed:
         """Read its gateway, its Secrets' keys, its Jobs and, where something is wrong, its pods."""
@@ -44,7 +47,7 @@ class IngestionJobReconciler:
 
     def interested(self, changed: Object, cluster: Cluster) -> Sequence[Ref]:
         """Jobs of a MediaGateway that wait for it, or whose next run starts with what it gives."""
-        if changed["kind"] != MEDIA_GATEWAY.kind:
+        if changed["kind"] != MEDIA_GATEWAY.kind or not self._matters(changed, cluster):
             return ()
         metadata = changed["metadata"]
         return [
@@ -52,6 +55,15 @@ class IngestionJobReconciler:
             for job in cluster.list(INGESTION_JOB, metadata["namespace"])
             if _depends(job, metadata["name"])
         ]
+
+    def _matters(self, gateway: Object, cluster: Cluster) -> bool:
+        ref = Ref.of(gateway)
+        known = self._gateways.pop(ref, None)
+        if cluster.find(ref) is None:
+            return True
+        metadata, migrated = gateway["metadata"], is_true(gateway.get("status") or {}, "Migrated")
+        self._gateways[ref] = (metadata["uid"], metadata.get("generation"), migrated)
+        return self._gateways[ref] != known
 
 
 def _depends(job: Object, gateway: str) -> bool:

@@ -71,7 +71,14 @@ def accepted(seen: Observed) -> Verdict:
     if seen.paused:
         message = "the annotation mediagateway.io/paused keeps the operator from changing anything"
         return Verdict(holds=True, reason=reasons.PAUSED, message=message)
-    return Verdict(holds=True, reason=reasons.ACCEPTED)
+    return Verdict(holds=True, reason=reasons.ACCEPTED, message=_without_effect(seen))
+
+
+def _without_effect(seen: Observed) -> str:
+    sinks = seen.spec.sinks
+    fields = [name for name in ("catalog", "vectors") if getattr(sinks, name).purge_on_delete]
+    named = " and ".join(f"spec.sinks.{name}.purgeOnDelete" for name in fields)
+    return f"{named}: not in this release, records stay when the job is deleted" if named else ""
 
 
 def too_late(seen: Observed, job: JobState) -> Failure | None:

@@ -89,7 +89,12 @@ class KubeClient:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._limits.in_flight, ssl=access.tls or True),
             # Compression saves nothing inside a cluster and costs both sides processor time.
-            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": MANAGER},
+            # The keys of tokens come as application/jwk-set+json only.
+            headers={
+                "Accept": "application/json, application/jwk-set+json;q=0.5",
+                "Accept-Encoding": "identity",
+                "User-Agent": MANAGER,
+            },
         )
 
     async def close(self) -> None:

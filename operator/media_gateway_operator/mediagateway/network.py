@@ -101,7 +101,8 @@ def _policy(owner: Owner, part: str, ingress: list[Object], egress: list[Object]
         "spec": {
             "podSelector": {"matchLabels": selector_of(owner.name, part)},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": ingress,
+            # Left out where empty: an empty list would be a change each time it is applied.
+            **({"ingress": ingress} if ingress else {}),
             "egress": _open_if_any(egress),
         },
     }

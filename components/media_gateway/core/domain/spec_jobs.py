@@ -61,7 +61,8 @@ Image = Annotated[
     str,
     Field(min_length=1, max_length=500),
     matches(
-        r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*(@sha256:[0-9a-f]{64})?$",
+        r"^[a-zA-Z0-9][a-zA-Z0-9._-]*(:[0-9]{1,5}/[a-zA-Z0-9._-]+)?(/[a-zA-Z0-9._-]+)*"
+        r"(:[a-zA-Z0-9_][a-zA-Z0-9._-]*)?(@sha256:[0-9a-f]{64})?$",
         "must be an image: registry/name:tag, or registry/name@sha256:digest",
     ),
 ]

@@ -238,7 +238,7 @@ class IngestionJobSpec(Spec):
     schedule: Schedule | None = None
     """Five cron fields (minute hour day month weekday); without it the job runs once."""
     time_zone: TimeZone | None = None
-    """Time zone of the schedule, as Europe/Berlin; by default that of the cluster."""
+    """Time zone of the schedule, as Europe/Berlin; by default UTC."""
     concurrency_policy: ConcurrencyPolicy | None = None
     """With a schedule only; Forbid if not given, because an incremental cursor has one owner."""
     starting_deadline_seconds: StartingDeadline = 600
