@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -116,6 +118,19 @@ class Kubectl:
     def within(self, namespace: str) -> "Kubectl":
         """The same in another namespace."""
         return Kubectl(self.cluster, namespace)
+
+
+@asynccontextmanager
+async def fresh_namespace(kubectl: Kubectl) -> AsyncIterator[Kubectl]:
+    """A namespace in which pods have to be restricted; its deletion is begun at the end, and not waited for."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    await kubectl("create", "-f", "-", document=document)
+    try:
+        yield kubectl.within(name)
+    finally:
+        await asyncio.shield(kubectl.text("delete", "namespace", name, "--wait=false"))
 
 
 def _parsed(said: str) -> Iterator[Any]:

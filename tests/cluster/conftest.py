@@ -4,9 +4,7 @@ A cluster that ran before stays. Under xdist the controller does this and tells 
 costs next to nothing, because `make test` collects this folder too.
 """
 
-import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -169,14 +167,11 @@ def kubectl(cluster: "Cluster") -> "Kubectl":
 @pytest.fixture
 async def namespace(kubectl: "Kubectl") -> AsyncIterator[str]:
     """A fresh namespace in which pods have to be restricted, deleted afterwards without waiting for it."""
-    name = f"test-{uuid.uuid4().hex[:10]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    await kubectl("create", "-f", "-", document=document)
-    try:
-        yield name
-    finally:
-        await asyncio.shield(kubectl.text("delete", "namespace", name, "--wait=false"))
+    from tests.cluster.access import fresh_namespace
+
+    async with fresh_namespace(kubectl) as own:
+        assert own.namespace is not None
+        yield own.namespace
 
 
 @pytest.fixture

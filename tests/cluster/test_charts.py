@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from tests.cluster.access import Cluster, Kubectl
 from tests.cluster.machine.places import cache_folder
 from tests.cluster.machine.programs import programs
 from tests.support.control_plane import ControlPlane
+from tests.support.kube_api import Upstream
+from tests.support.kube_proxy import FaultProxy
+from tests.support.operator_stage import Stage
 from tests.support.waiting import eventually
 
 # One worker for all of them: the cluster-wide role can be installed once only.
@@ -201,6 +205,38 @@ async def test_operator_of_namespaces_may_nothing_outside_of_them(
         while released:
             helm.run("uninstall", released.pop(), "--namespace", home)
         await kube.text("delete", "namespace", watched, "--wait=false")
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["namespaces", "cluster"])
+async def test_operator_is_never_refused_what_it_asks_for(
+    helm: Helm, own: Cluster, own_stage: Stage, tmp_path: Path, *, watched: bool
+) -> None:
+    """It runs under the chart's rights, through a user's afternoon."""
+    space = own_stage.namespace
+    kubectl = Kubectl(own, space)
+    sets = ["--set", f"watchNamespaces={{{space}}}"] if watched else []
+    helm.run("install", OPERATOR, CHARTS / OPERATOR, "--namespace", space,
+             "--set", "replicaCount=0", "--set", "crds.enabled=false", *sets)  # fmt: skip
+    try:
+        token = (await kubectl.text("create", "token", OPERATOR, "--duration=20m")).strip()
+        own_stage.settings = {**own_stage.settings, **({} if watched else {"watch_namespaces": ""})}
+        async with (
+            FaultProxy(Upstream.of(_with_token(own.kubeconfig, tmp_path / "account", token))) as proxy,
+            own_stage.operator(proxy=proxy),
+        ):
+            await own_stage.afternoon(timeout_s=60).play()
+            await own_stage.settled()
+            assert len(proxy.writes()) > 20
+            assert {f"{one.verb} {one.path}" for one in proxy.seen if one.status == 403} == set()
+    finally:
+        helm.run("uninstall", OPERATOR, "--namespace", space)
+
+
+def _with_token(kubeconfig: Path, copy: Path, token: str) -> Path:
+    document = yaml.safe_load(kubeconfig.read_text())
+    document["users"][0]["user"] = {"token": token}
+    copy.write_text(yaml.safe_dump(document))
+    return copy
 
 
 async def test_second_operator_of_the_cluster_is_refused(

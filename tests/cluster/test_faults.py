@@ -31,7 +31,7 @@ from tests.support.kube_faults import (
 )
 from tests.support.operator_fixtures import Golden
 from tests.support.operator_process import SHORT_LEASE
-from tests.support.operator_scenario import condition_of, gateway, ingestion_job, servers_secret
+from tests.support.operator_scenario import condition_of, ingestion_job
 from tests.support.operator_stage import Stage
 from tests.support.waiting import eventually
 
@@ -40,6 +40,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 INACTIVITY_S = 2.0
 
 QUIET_S = 3.0
+
+MANY = 520
+"""More than one page of a list."""
 
 RULES: dict[str, Callable[[], list[Rule]]] = {
     "conflicts": lambda: [on_writes(conflict, share=0.3)],
@@ -52,7 +55,7 @@ RULES: dict[str, Callable[[], list[Rule]]] = {
     "cut-before-the-server": lambda: [on_writes(cut_before, share=0.3)],
     "answers-lost": lambda: [on_writes(cut_after, share=0.3)],
     "slow-writes": lambda: [on_writes(slow(0.5))],
-    "watches-gone": lambda: [on_watches(gone_in_stream, times=20), on_watches(gone, times=20)],
+    "watches-gone": lambda: [on_watches(gone_in_stream, times=20)],
     "watches-that-end": lambda: [on_watches(ending_after(2))],
     "events-doubled": lambda: [on_watches(doubled)],
     "some-watches-silent": lambda: [Rule(act=silent, watch=True, share=0.3)],
@@ -122,6 +125,14 @@ async def test_the_end_state_is_the_same_under(fault: str, own_stage: Stage, gol
         assert operator.complaints() == []
         assert operator.running
     assert any(rule.hits for rule in rules), "the fault never came up"
+
+
+async def test_the_end_state_is_the_same_after_watches_were_refused(own_stage: Stage, golden: Golden):
+    rule = own_stage.proxy.inject(on_watches(gone, times=10))
+    async with own_stage.operator() as operator:
+        await play(own_stage, golden)
+        assert operator.running
+    assert rule.hits == 10
 
 
 async def test_the_end_state_is_the_same_while_watches_are_dropped(own_stage: Stage, golden: Golden):
@@ -245,14 +256,14 @@ async def test_liveness_fails_while_every_watch_is_silent(own_stage: Stage):
 
 
 async def test_a_list_whose_continuation_is_gone_is_begun_anew(own_stage: Stage):
-    jobs = [ingestion_job(own_stage.namespace, f"job-{n:04}", suspend=True) for n in range(600)]
+    jobs = [ingestion_job(own_stage.namespace, f"job-{n:03}", suspend=True) for n in range(MANY)]
     await asyncio.gather(*(own_stage.api.create(job) for job in jobs))
     rule = own_stage.proxy.inject(Rule(act=gone, query=r"continue=[^&]", times=1))
     async with own_stage.operator():
 
         async def all_accepted() -> bool:
             found = await own_stage.api.list(INGESTION_JOB, own_stage.namespace)
-            return len(found) == 600 and all(condition_of(one, "Suspended") == "True" for one in found)
+            return len(found) == MANY and all(condition_of(one, "Suspended") == "True" for one in found)
 
         await eventually(all_accepted, timeout_s=60, interval_s=0.5)
     assert rule.hits == 1, "no list was read in pages"
@@ -260,8 +271,9 @@ async def test_a_list_whose_continuation_is_gone_is_begun_anew(own_stage: Stage)
 
 async def test_an_object_that_is_always_refused_is_tried_ever_more_rarely(own_stage: Stage):
     own_stage.settings = {**own_stage.settings, "backoff_base_s": "0.5", "backoff_max_s": "60"}
-    own_stage.proxy.inject(on_writes(invalid, r"/jobs/"))
+    own_stage.proxy.inject(on_writes(invalid, r"/jobs/refused-"))
     async with own_stage.operator():
+        await own_stage.afternoon().gateway_appears()
         await own_stage.api.create(ingestion_job(own_stage.namespace, "refused", suspend=True))
         tries = r"/jobs/refused-"
         await eventually(lambda: len(_times(own_stage, tries)) >= 4, timeout_s=30)
@@ -274,13 +286,16 @@ async def test_an_object_that_is_always_refused_is_tried_ever_more_rarely(own_st
 
 
 async def test_jobs_whose_writes_hang_delay_no_gateway(own_stage: Stage):
-    own_stage.proxy.inject(on_writes(slow(5), r"/jobs/stuck-"))
+    # More jobs than the operator has workers for their kind, each held up longer than the gateway may take.
+    rule = own_stage.proxy.inject(on_writes(slow(20), r"/jobs/stuck-"))
     async with own_stage.operator():
+        await own_stage.afternoon().gateway_appears()
         for n in range(20):
             await own_stage.api.create(ingestion_job(own_stage.namespace, f"stuck-{n}", suspend=True))
-        await own_stage.api.create(servers_secret(own_stage.namespace))
-        await own_stage.api.create(gateway(own_stage.namespace))
-        await own_stage.afternoon(timeout_s=8).until(MEDIA_GATEWAY, "main", "Ready")
+        await eventually(lambda: rule.hits >= 16, timeout_s=30)
+        replicas = {"spec": {"components": {"discovery": {"replicas": 3}}}}
+        await own_stage.api.patch(MEDIA_GATEWAY, own_stage.namespace, "main", replicas)
+        await own_stage.afternoon(timeout_s=10).until(MEDIA_GATEWAY, "main", "Ready")
 
 
 async def test_a_namespace_is_deleted_while_the_operator_works_in_it(own_stage: Stage):

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ async def api(control_plane: ControlPlane) -> AsyncIterator[KubeApi]:
 
 
 @pytest.fixture
-def kubectl(control_plane: ControlPlane) -> Callable[..., str]:
+def kubectl(control_plane: ControlPlane, tmp_path: Path) -> Callable[..., str]:
     from tests.cluster.machine.places import cache_folder
     from tests.cluster.machine.programs import programs
 
@@ -51,7 +52,7 @@ def kubectl(control_plane: ControlPlane) -> Callable[..., str]:
     def run(*arguments: str, document: Any = None) -> str:
         given = None if document is None else json.dumps(document)
         done = subprocess.run(
-            [program, *arguments],
+            [program, f"--cache-dir={tmp_path}", *arguments],
             input=given, env=environment, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -292,8 +293,10 @@ async def test_columns_show_the_status(api: KubeApi, kubectl: Callable[..., str]
         assert narrow.splitlines()[0].split()[-1] == "AGE"
         for value in SHOWN[name]:
             assert value in wide.splitlines()[1]
-        everything = await asyncio.to_thread(kubectl, "get", "mediagateway", "-n", NAMESPACE, "-o", "name")
-        assert f"{KINDS[name].kind.lower()}.mediagateway.io/shown" in everything.split()
+        listed = await asyncio.to_thread(kubectl, "get", "media-gateway", "-n", NAMESPACE, "-o", "name")
+        assert f"{name.lower()}.mediagateway.io/shown" in listed.split()
+        one = await asyncio.to_thread(kubectl, "get", name.lower(), "shown", "-n", NAMESPACE, "-o", "name")
+        assert one.split() == [f"{name.lower()}.mediagateway.io/shown"]
         waited = partial(
             kubectl, "wait", f"--for=condition={STATUSES[name]['conditions'][0]['type']}",
             f"{SHORT[name]}/shown", "-n", NAMESPACE, "--timeout=10s",

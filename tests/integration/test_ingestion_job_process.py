@@ -5,59 +5,18 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from media_gateway.core.adapters.postgres import Database
 from media_gateway.ingestion.runs import RunState
 from tests.support.ingestion import bad_film, film, make_runner, manifest, scalar, write_ndjson
 from tests.support.processes import REPOSITORY, module
+from tests.support.progress_door import Operator, listening
 from tests.support.waiting import eventually
-
-PATH = "/v1/progress/films-ns/films"
-
-
-@dataclass
-class Operator:
-    """Takes reports, as the operator's progress door does."""
-
-    url: str = ""
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    tokens: list[str | None] = field(default_factory=list)
-
-    @property
-    def final(self) -> dict[str, Any]:
-        """The last report, which says that it is."""
-        (found,) = [body for body in self.bodies if body["final"]]
-        assert found is self.bodies[-1]
-        return found
-
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        self.bodies.append(await request.json())
-        self.tokens.append(request.headers.get("Authorization"))
-        return web.Response(status=204)
-
-
-@asynccontextmanager
-async def listening(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """A server whose one route is the job's; gives the route's URL."""
-    app = web.Application()
-    app.router.add_post(PATH, handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}{PATH}"
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture
@@ -140,54 +99,7 @@ async def test_run_is_reported_to_its_end_with_the_token(job: Job, operator: Ope
     assert (run.state, run.origin) == (RunState.COMPLETE, "cluster")
 
 
-async def test_without_an_operator_to_report_to_nothing_is_missed(job: Job):
-    status, log = await job.run(job.films(film(1)))
-    assert status == 0, log
-    assert not [line for line in log if json.loads(line)["level"] in {"warning", "error"}]
-
-
-async def test_report_follows_to_the_leader_and_takes_its_token_along(job: Job, operator: Operator):
-    async def follower(_request: web.Request) -> web.StreamResponse:
-        return web.Response(status=307, headers={"Location": operator.url})
-
-    async with listening(follower) as url:
-        job.reports_to(url)
-        status, log = await job.run(job.films(film(1)))
-
-    assert status == 0, log
-    assert operator.final["state"] == "Complete"
-    assert set(operator.tokens) == {"Bearer first"}
-
-
-@pytest.mark.parametrize("receiver", ["refuses", "is away", "hangs"])
-async def test_failing_receiver_disturbs_no_run_and_is_told_once(job: Job, free_port: int, receiver: str):
-    async def answer(_request: web.Request) -> web.StreamResponse:
-        if receiver == "hangs":
-            await asyncio.sleep(3600)
-        return web.Response(status=401)
-
-    async with listening(answer) as url:
-        job.reports_to(f"http://127.0.0.1:{free_port}{PATH}" if receiver == "is away" else url)
-        status, log = await job.run(job.films(*map(film, range(1, 201))))
-
-    assert status == 0, log
-    told = [line for line in log if "progress can't be reported" in line]
-    assert len(told) == 1
-    assert json.loads(told[0])["level"] == "warning"
-
-
-async def test_token_is_read_anew_for_each_report(job: Job, operator: Operator):
-    job.reports_to(operator.url)
-    process = await job.start(job.films(*map(film, range(1, 20_001))))
-    await eventually(lambda: operator.tokens, timeout_s=60)
-    job.token.write_text("second\n")
-
-    await eventually(lambda: "Bearer second" in operator.tokens, timeout_s=60)
-
-    process.kill()
-    await process.communicate()
-
-
+@pytest.mark.timeout(300)
 async def test_sigterm_keeps_the_checkpoint_and_the_next_process_goes_on(
     job: Job, operator: Operator, database: Database
 ):
@@ -227,46 +139,6 @@ async def test_failed_run_ends_with_its_reason_in_the_log_and_the_report(job: Jo
     assert (last["level"], last["reason"], last["exit_code"]) == ("error", "ErrorBudgetExceeded", 65)
     assert "1 of 2 records were rejected" in last["message"]
     assert (operator.final["state"], operator.final["message"]) == ("Failed", last["message"])
-
-
-@pytest.mark.parametrize(
-    ("change", "status", "said"),
-    [
-        pytest.param({"MEDIA_GATEWAY_LOG_LEVEL": "loud"}, 78, "MEDIA_GATEWAY_LOG_LEVEL", id="wrong setting"),
-        pytest.param(
-            {"MEDIA_GATEWAY_DATABASE_URL": "embedded:"}, 78, "MEDIA_GATEWAY_DATABASE_URL", id="no database"
-        ),
-        pytest.param(
-            {"MEDIA_GATEWAY_INGESTION_FILE_DIR": "/nowhere"}, 64, "spec.source.file.path", id="file outside"
-        ),
-        pytest.param(
-            {"MEDIA_GATEWAY_PROGRESS_URL": "operator"}, 78, "MEDIA_GATEWAY_PROGRESS_URL", id="no address"
-        ),
-    ],
-)
-async def test_what_no_retry_helps_has_a_status_that_says_so_and_a_last_line(
-    job: Job, change: dict[str, str], status: int, said: str
-):
-    job.environment |= change
-    found, log = await job.run(job.films(film(1)))
-    assert found == status, log
-    assert said in log[-1]
-
-
-async def test_wrong_manifest_is_reported_with_the_field(job: Job, operator: Operator):
-    job.reports_to(operator.url)
-    status, log = await job.run(job.films(film(1), batchSize=0))
-    assert status == 64
-    assert "spec.batchSize" in json.loads(log[-1])["message"]
-    assert operator.final["state"] == "Failed"
-    assert "spec.batchSize" in operator.final["message"]
-
-
-async def test_schema_of_an_earlier_release_is_no_reason_to_try_again(job: Job, postgres_server_url: str):
-    job.environment["MEDIA_GATEWAY_DATABASE_URL"] = postgres_server_url
-    status, log = await job.run(job.films(film(1)))
-    assert status == 78
-    assert "media-gateway migrate" in log[-1]
 
 
 async def test_database_that_is_away_is_waited_for_until_the_job_is_stopped(

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from media_gateway.cli.ingest import EXIT_CODES
 from media_gateway.core.adapters.postgres import Database
+from media_gateway.ingestion.exit_codes import EXIT_CODES
 from media_gateway.ingestion.runs import RunState
 from tests.support.ingestion import (
     all_dead_letters,

@@ -72,8 +72,12 @@ class ControlPlane:
         async with KubeApi(self.kubeconfig) as api:
 
             async def asked() -> bool:
-                for name, process in self._processes.items():
+                for name, process in list(self._processes.items()):
                     if process.poll() is not None:
+                        if name == "kube-controller-manager":
+                            # It waits ten seconds for the API server and gives up; a busy machine needs longer.
+                            self._start(name)
+                            continue
                         raise RuntimeError(f"{name} ended: {self.log(name)[-2000:]}")
                 return await api.ready()
 

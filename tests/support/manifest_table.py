@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def cases(section: str) -> list[Case]:
 
 
 def _cases(path: Path, section: str) -> Iterator[Case]:
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    table = _table(path)
     for number, row in enumerate(table[section]):
         name = row.get("name", f"{section}-{number}")
         before = _document(table, name, row.get("before", {}))
@@ -83,6 +84,12 @@ def _cases(path: Path, section: str) -> Iterator[Case]:
             filled=row.get("filled", {}),
             absent=tuple(row.get("absent", ())),
         )
+
+
+@cache
+def _table(path: Path) -> Object:
+    table: Object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return table
 
 
 def _document(table: Object, name: str, change: Object) -> Object:

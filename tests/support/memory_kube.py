@@ -5,11 +5,13 @@ For unit tests of the operator's engine; what the API server really does is test
 
 import copy
 import itertools
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from media_gateway.core.errors import ConflictError, NotFoundError
 from media_gateway_operator.kube.kinds import MANAGER, Object, Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class MemoryKube:
@@ -42,20 +44,20 @@ class MemoryKube:
         merged["metadata"].setdefault("manager", manager)
         return self._store(ref, merged)
 
-    async def apply_status(self, manifest: Object, *, manager: str = MANAGER) -> Object:  # noqa: ARG002 - one manager here
+    async def apply_status(self, manifest: Object, *, manager: str = MANAGER) -> Object:
         ref = self._write("apply_status", manifest)
         live = self.objects.get(ref)
         if live is None:
             raise NotFoundError(str(ref))
         return self._store(ref, {**live, "status": copy.deepcopy(manifest["status"])})
 
-    async def create(self, manifest: Object, *, manager: str = MANAGER, fenced: bool = True) -> Object:  # noqa: ARG002 - as the client
+    async def create(self, manifest: Object, *, manager: str = MANAGER, fenced: bool = True) -> Object:
         ref = self._write("create", manifest)
         if ref in self.objects:
             raise ConflictError(f"{ref} exists")
         return self._store(ref, copy.deepcopy(manifest))
 
-    async def replace(self, manifest: Object, *, manager: str = MANAGER, fenced: bool = True) -> Object:  # noqa: ARG002 - as the client
+    async def replace(self, manifest: Object, *, manager: str = MANAGER, fenced: bool = True) -> Object:
         ref = self._write("replace", manifest)
         live = self.objects.get(ref)
         if live is None:
@@ -64,14 +66,14 @@ class MemoryKube:
             raise ConflictError("the object has been modified")
         return self._store(ref, copy.deepcopy(manifest))
 
-    async def patch(self, ref: Ref, body: Object, *, manager: str = MANAGER) -> Object:  # noqa: ARG002 - as the client
+    async def patch(self, ref: Ref, body: Object, *, manager: str = MANAGER) -> Object:
         self.before("patch", ref)
         self.writes.append(("patch", ref))
         if ref not in self.objects:
             raise NotFoundError(str(ref))
         return self._store(ref, _merged(self.objects[ref], body))
 
-    async def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> None:  # noqa: ARG002 - as the client
+    async def delete(self, ref: Ref, *, uid: str | None = None, propagation: str = "Background") -> None:
         self.before("delete", ref)
         self.writes.append(("delete", ref))
         live = self.objects.get(ref)

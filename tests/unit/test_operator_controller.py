@@ -101,7 +101,7 @@ async def test_wish_of_the_plan_decides_when_to_look_again(world):
 
 async def test_echo_of_our_own_write_causes_no_second_look(world):
     world.create()
-    await eventually(lambda: world.timers())
+    await eventually(world.timers)
     world.see(world.kube.objects[OWN])
     await eventually(lambda: len(world.controller.queue) == 0)
     assert len(world.fake.snapshots) == 1

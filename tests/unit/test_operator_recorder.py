@@ -64,7 +64,7 @@ async def test_event_that_the_server_has_forgotten_is_made_anew(recorder, kube, 
 async def test_burst_of_resources_is_bounded(recorder, kube):
     for number in range(500):
         recorder.tell(thing(INGESTION_JOB, f"job-{number}"), NOTE)
-    await eventually(lambda: recorder._waiting.empty())
+    await eventually(recorder._waiting.empty)
     assert len(kube.writes) <= BURST + 10
 
 
@@ -81,7 +81,7 @@ async def test_unreachable_server_does_not_end_the_posting(recorder, kube):
 
     kube.before = down
     recorder.tell(RESOURCE, NOTE)
-    await eventually(lambda: recorder._waiting.empty())
+    await eventually(recorder._waiting.empty)
     kube.before = lambda _verb, _ref: None
     recorder.tell(thing(INGESTION_JOB, "other"), NOTE)
     await eventually(lambda: kube.objects)

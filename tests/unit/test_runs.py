@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, strategies as st
 
-from media_gateway.cli.ingest import EXIT_CODES, exit_code
 from media_gateway.cli.ingest_progress import describe, duration
 from media_gateway.core.domain.events import Event
 from media_gateway.core.domain.specs import load_manifest
@@ -20,6 +19,7 @@ from media_gateway.core.errors import (
     UnavailableError,
 )
 from media_gateway.ingestion.demo import demo_job
+from media_gateway.ingestion.exit_codes import EXIT_CODES, exit_code
 from media_gateway.ingestion.runs import Counts, DeadLetter, RunCancelledError, RunFailedError, storable
 from media_gateway.ingestion.schemas import PageQuery, job_cursor, letter_cursor, read_cursor, write_cursor
 from media_gateway.ingestion.services.meter import Progress

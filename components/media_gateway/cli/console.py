@@ -1,6 +1,6 @@
 """How commands speak: one line for an error, an exit code that says whether trying again can help.
 
-``ingest run`` has a table of its own, since a job ends in more ways (``cli/ingest.py``); the numbers mean the same.
+``ingest run`` has a table of its own, since a job ends in more ways (``ingestion/exit_codes.py``); the numbers mean the same.
 """
 
 import sys

@@ -4,6 +4,7 @@ Called by the generator (``python -m media_gateway_operator.crds``) and by tests
 column that was released stays.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,7 @@ class CustomResource:
     columns: tuple[Column, ...]
     name_length: int | None = None
     """Longest name, where names of children are made of it; then it must be an RFC 1035 label too."""
-    rules: tuple[dict[str, str], ...] = ()
+    rules: tuple[Mapping[str, str], ...] = ()
     """Rules of the whole object."""
 
     @property
@@ -93,7 +94,8 @@ class CustomResource:
                     "plural": self.plural,
                     "singular": self.kind.lower(),
                     "shortNames": [self.short_name],
-                    "categories": ["all", "mediagateway"],
+                    # Not `mediagateway`: a category of that name would hide the kind from `kubectl get mediagateway NAME`.
+                    "categories": ["all", "media-gateway"],
                 },
                 "conversion": {"strategy": "None"},
                 "versions": [
@@ -110,7 +112,7 @@ class CustomResource:
         }
 
     def _schema(self) -> dict[str, Any]:
-        rules = [*self._name_rules(), *self.rules]
+        rules = [*self._name_rules(), *(dict(rule) for rule in self.rules)]
         return {
             "description": self.description,
             "type": "object",

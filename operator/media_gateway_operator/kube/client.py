@@ -352,6 +352,9 @@ def _error(request: _Request, status: int, content: bytes, headers: Mapping[str,
     message = str(document.get("message") or f"{request.method} {request.path} was answered with {status}")
     if status in {403, 404, 409} and _terminating(document):
         return TerminatingError(message)
+    if status == 500 and "failed to create typed patch object" in message:
+        # A manifest that doesn't fit the schema; the API server calls that an error of its own.
+        return InvalidInputError(message)
     if status == 429 or (status >= 500 and "Retry-After" in headers):
         return RateLimitedError(message, retry_after_ms=_retry_after_ms(headers))
     return _FAMILY.get(status, UnavailableError)(message)
