@@ -31,6 +31,7 @@ RUN --mount=type=secret,id=apt_conf,target=/etc/apt/apt.conf.d/99build \
  && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends binutils >/dev/null
 RUN python3 -m venv /opt/installer
 COPY docker/install /usr/local/bin/install-requirements
+COPY docker/strip_symbols.py /usr/local/lib/
 
 # --- the embedding model, which discovery and ingestion carry ---------------------------------------------------------
 FROM installer AS model
@@ -84,9 +85,11 @@ LABEL org.opencontainers.image.title="media-gateway-discovery" \
 # --- ingestion: the service, and the job of an IngestionJob ----------------------------------------------------------
 FROM installer AS ingestion-venv
 COPY requirements/images/ingestion.txt /tmp/
+# Of bokeh-sampledata only the demo's films are kept. They are in the image because a pod may not reach a package index.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
-    HOME=/root install-requirements /tmp/ingestion.txt /opt/media-gateway/venv
+    HOME=/root install-requirements /tmp/ingestion.txt /opt/media-gateway/venv \
+ && find /opt/media-gateway/venv/lib/python3*/site-packages/bokeh_sampledata -type f ! -name movies.db -delete
 
 FROM base AS ingestion-code
 COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/

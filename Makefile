@@ -53,12 +53,12 @@ pytest: install-dev
 
 docs: install-dev
 	$(BIN)/python -m media_gateway.cli.reference --check docs/configuration.md
+	$(BIN)/python -m media_gateway_operator.crds --check crds
 	$(BIN)/python -m scripts.charts --check
 
 charts: install-dev ## Renew what the charts generate from values.yaml and crds/, and test them (builds helm if there is none)
 	$(BIN)/python -m scripts.charts
 	MEDIA_GATEWAY_TEST_HELM="$$($(BIN)/python -m tests.charts.helm)" $(BIN)/pytest tests/charts
-	$(BIN)/python -m media_gateway_operator.crds --check crds
 
 crds: install-dev ## Renew crds/*.yaml from the models of the custom resources
 	$(BIN)/python -m media_gateway_operator.crds crds

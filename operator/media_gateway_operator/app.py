@@ -68,7 +68,11 @@ def reconcilers(settings: OperatorSettings) -> Sequence[Reconciler[Any]]:
     return (
         MediaGatewayReconciler(release),
         IngestionJobReconciler(
-            IngestionSettings(release=release, progress_address=settings.progress_address)
+            IngestionSettings(
+                release=release,
+                progress_address=settings.progress_address,
+                stalled_after_s=settings.stalled_after_s,
+            )
         ),
     )
 

@@ -175,6 +175,13 @@ class OperatorSettings(BaseSettings):
         description="Port to which job pods report their progress.",
         examples=["8088"],
     )
+    stalled_after_s: int = Field(
+        default=300,
+        ge=10,
+        le=86_400,
+        description="A running IngestionJob whose pod reports nothing new for so long is Stalled, in seconds.",
+        examples=["300"],
+    )
     service_name: str = Field(
         default="media-gateway-operator",
         min_length=1,

@@ -41,6 +41,7 @@ class Cluster:
     kubectl: Path
     helm: Path
     load: Callable[[Path], None] = field(compare=False)
+    tag: Callable[[str, str], None] | None = field(default=None, compare=False)
 
     def can(self, *abilities: str) -> bool:
         """Whether it has every one of some abilities."""
@@ -50,6 +51,11 @@ class Cluster:
         """Make the images of an archive available to pods (``imagePullPolicy`` has to be ``IfNotPresent``)."""
         assert Ability.IMAGES in self.abilities, f"{self.provider} takes no image archives"
         self.load(archive)
+
+    def tag_image(self, image: str, name: str) -> None:
+        """Give an image that was loaded another name beside its own."""
+        assert self.tag is not None, f"{self.provider} takes no image archives"
+        self.tag(image, name)
 
     @property
     def environment(self) -> dict[str, str]:

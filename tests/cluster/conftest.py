@@ -15,6 +15,7 @@ from tests.cluster.report import Report
 
 if TYPE_CHECKING:
     from tests.cluster.access import Cluster, Kubectl
+    from tests.cluster.installation import Platform
     from tests.cluster.sharing import Use
 
 KEEP = "MEDIA_GATEWAY_CLUSTER_KEEP"
@@ -144,6 +145,15 @@ def images(cluster: "Cluster") -> None:
     """The project's images are in the cluster."""
     if not cluster.can("images"):
         pytest.skip(f"{cluster.provider}: no images can be loaded into this cluster")
+
+
+@pytest.fixture(scope="session")
+def platform(cluster: "Cluster", images: None) -> "Iterator[Platform]":
+    """The operator in two namespaces, with the samples in one of them: as a first user has them."""
+    from tests.cluster.installation import installed
+
+    with installed(cluster) as found:
+        yield found
 
 
 @pytest.fixture(autouse=True)

@@ -138,7 +138,8 @@ def migrate() -> dict[str, Any]:
     """What the migration Job needs."""
     from media_gateway.core import migrations
 
-    return {"head": migrations.head(), "modules": import_all("media_gateway.core", drivers=False)}
+    importlib.import_module("media_gateway.core.migrations.__main__")
+    return {"head": migrations.head()}
 
 
 def trainer() -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _attached(provider: str, file: Path, context: str) -> Cluster:
 
 
 def _machine_cluster(provider: str, places: Places) -> Cluster:
-    from tests.cluster.machine.images import load_image
+    from tests.cluster.machine.images import load_image, tag_image
     from tests.cluster.machine.programs import programs
 
     built = programs(cache_folder())
@@ -196,15 +196,20 @@ def _machine_cluster(provider: str, places: Places) -> Cluster:
     if places.containerd_socket.exists():
         abilities |= {Ability.NODE, Ability.IMAGES}
     return Cluster(provider, places.kubeconfig, MACHINE_CONTEXT, frozenset(abilities), built["kubectl"], built.helm,
-                   lambda archive: load_image(places, archive))  # fmt: skip
+                   lambda archive: load_image(places, archive),
+                   lambda image, name: tag_image(places, image, name))  # fmt: skip
 
 
 def _kind_cluster(provider: str, file: Path) -> Cluster:
     def load(archive: Path) -> None:
         run("kind", "load", "image-archive", archive, "--name", KIND_NAME, timeout_s=600)
 
+    def tag(image: str, name: str) -> None:
+        for node in run("kind", "get", "nodes", "--name", KIND_NAME).split():
+            run("docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image, name)
+
     abilities = {Ability.NODE, Ability.IMAGES, Ability.NETWORK_POLICY}
-    return Cluster(provider, file, KIND_CONTEXT, frozenset(abilities), *_tools(), load)
+    return Cluster(provider, file, KIND_CONTEXT, frozenset(abilities), *_tools(), load, tag)
 
 
 def _refuse(archive: Path) -> None:

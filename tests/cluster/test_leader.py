@@ -11,7 +11,7 @@ import pytest
 from media_gateway_operator.kube.kinds import INGESTION_JOB
 from tests.support.kube_api import Upstream
 from tests.support.kube_exchange import Exchange
-from tests.support.kube_faults import on_writes
+from tests.support.kube_faults import on_writes, slow
 from tests.support.kube_proxy import FaultProxy
 from tests.support.operator_process import SHORT_LEASE, OperatorProcess
 from tests.support.operator_scenario import ingestion_job
@@ -127,6 +127,7 @@ async def test_a_leader_frozen_amid_its_writes_makes_no_more_of_them(own_stage: 
             return await exchange.forward()
 
         way.inject(on_writes(freeze, r"/(jobs|ingestionjobs)/", skip=nth, times=1))
+        way.inject(on_writes(slow(0.3)))  # so that many are under way at that moment
         for n in range(30):
             await pair.create(f"burst-{n}")
         await asyncio.wait_for(frozen.wait(), 20)

@@ -43,7 +43,9 @@ async def test_each_report_is_of_the_newest_progress_and_carries_the_newest_toke
     reporter = ProgressReporter(operator.url, token, every_s=0.02)
     async with reporter.reporting():
         reporter.progress(
-            Progress(counts=Counts(read=7, created=3, updated=1, skipped=2, failed=1), percent=12.5)
+            Progress(
+                counts=Counts(read=7, created=3, updated=1, skipped=2, failed=1), percent=12.5, cursor="8"
+            )
         )
         await eventually(lambda: operator.bodies and operator.bodies[-1]["read"] == 7)
         write(token, "second\n")
@@ -51,7 +53,7 @@ async def test_each_report_is_of_the_newest_progress_and_carries_the_newest_toke
     sent = operator.bodies[-1]
     assert sent == {
         "state": "Running", "read": 7, "written": 4, "skipped": 2, "failed": 1, "percent": 12.5,
-        "ratePerSecond": None, "estimatedRemainingSeconds": None, "cursor": None, "message": None,
+        "ratePerSecond": None, "estimatedRemainingSeconds": None, "cursor": "8", "message": None,
         "waitingFor": None, "final": False,
     }  # fmt: skip
 

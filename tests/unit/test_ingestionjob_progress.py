@@ -123,6 +123,25 @@ async def test_a_new_leader_does_not_take_old_numbers_for_progress(server):
     assert (told["message"], told["lastUpdateTime"]) == ("waits for Postgres", "2026-03-02T12:00:00Z")
 
 
+async def test_vectors_that_get_fewer_are_progress(server):
+    long_ago = "2026-03-02T12:00:00Z"
+    server.jobs["films"]["status"] = {
+        "progress": {
+            "read": 5,
+            "written": 5,
+            "skipped": 0,
+            "failed": 0,
+            "message": "9 left",
+            "lastUpdateTime": long_ago,
+        }
+    }
+    server.report(5, message="9 left")
+    assert await server.flush() == 0
+    server.report(5, message="8 left")
+    assert await server.flush() == 1
+    assert server.written[0]["status"]["progress"]["lastUpdateTime"] > long_ago
+
+
 async def test_the_cursor_is_kept_when_a_report_has_none(server):
     server.report(1, cursor="2026-01-01")
     await server.flush()

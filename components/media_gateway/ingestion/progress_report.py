@@ -69,6 +69,7 @@ class ProgressReporter:
             percent=progress.percent,
             ratePerSecond=progress.rate_per_second,
             estimatedRemainingSeconds=progress.remaining_s,
+            cursor=_cut(progress.cursor),
             waitingFor=_cut(progress.waiting_for),
         )
 

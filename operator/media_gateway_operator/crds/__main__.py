@@ -5,6 +5,8 @@ Run by ``make crds`` and ``make docs``. The models are the only source; charts c
 
 import argparse
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ def render(resource: CustomResource) -> str:
     return HEADER + yaml.dump(resource.document(), Dumper=_Dumper, allow_unicode=True, width=110)
 
 
-def files() -> dict[str, str]:
+@cache
+def files() -> Mapping[str, str]:
     """All definitions by the names of their files."""
     return {f"{resource.name}.yaml": render(resource) for resource in CUSTOM_RESOURCES}
 

@@ -202,11 +202,16 @@ def _digest(document: Object) -> str:
     return hashlib.blake2b(orjson.dumps(document, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: Object) -> Object:
+    # Nearly always there are none, and the serializer sees that sooner than a walk through the tree.
+    return _stripped(value) if b"null" in orjson.dumps(value) else dict(value)
+
+
+def _stripped(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return {key: _stripped(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
-        return [_without_nulls(inner) for inner in value]
+        return [_stripped(inner) for inner in value]
     return value
 
 

@@ -34,6 +34,8 @@ _SUFFIXES: Final[Mapping[str, Decimal]] = {
 
 def differences(declared: Any, live: Any, path: str = "") -> Iterator[str]:
     """Paths of declared fields that are not so in the live object."""
+    if declared == live:
+        return  # most are, and this is the fast way to know
     if isinstance(declared, Mapping):
         yield from _of_mapping(declared, live, path)
     elif isinstance(declared, list):
@@ -47,11 +49,14 @@ def _of_mapping(declared: Mapping[str, Any], live: Any, path: str) -> Iterator[s
         yield path
         return
     for key, value in declared.items():
+        if key in live and value == live[key]:
+            continue
         inner = f"{path}.{key}" if path else key
-        if key in live:
+        if key not in live:
+            if not _omitted(value):
+                yield inner
+        else:
             yield from differences(value, live[key], inner)
-        elif not _omitted(value):
-            yield inner
 
 
 def _of_list(declared: list[Any], live: Any, path: str) -> Iterator[str]:
@@ -95,8 +100,6 @@ def _omitted(value: object) -> bool:
 
 
 def _same_scalar(declared: object, live: object, path: str) -> bool:
-    if declared == live and isinstance(declared, bool) == isinstance(live, bool):
-        return True
     if declared is None or live is None or isinstance(declared, bool) or isinstance(live, bool):
         return not declared and not live
     if isinstance(live, (Mapping, list)):

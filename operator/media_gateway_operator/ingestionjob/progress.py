@@ -4,8 +4,8 @@ The progress door calls `ProgressBoard.report`; one background task, `ProgressBo
 convenience: a report that can't be written is kept and tried again, and is lost with the process, as the pod's next one
 says the same and more.
 
-``lastUpdateTime`` is the time of the last *progress*, not of the last report: a pod that reports the same numbers again
-causes no write, and is told as Stalled by the reconciler.
+``lastUpdateTime`` is the time of the last *progress*, not of the last report: a pod that reports the same again causes no
+write, and is told as Stalled by the reconciler.
 """
 
 import asyncio
@@ -265,10 +265,11 @@ def _news(
     if report.cursor is not None and report.cursor != (cursor or {}).get("value"):
         moved, cursor = True, {"value": report.cursor, "updatedAt": format_time(now)}
     told = numbers.get("message") != shown.get("message")
+    # After the source is read only the sentence changes ("5,000 vectors left"). To wait for something is no progress.
+    moved |= told and report.waiting_for is None
     last = shown.get("lastUpdateTime")
     if not moved and not told and last:
         return None, cursor
-    # A new sentence ("waits for Postgres") is shown, but is no progress.
     return {**numbers, "lastUpdateTime": format_time(now) if moved or not last else last}, cursor
 
 

@@ -69,12 +69,26 @@ def compose(snapshot: Snapshot, picture: Picture) -> Object:
         condition(name, "True" if one.holds else "False", one.reason, one.message, generation=generation)
         for name, one in verdicts.items()
     ]
+    deciding = _deciding(picture)
     return {
         "observedGeneration": generation,
         "phase": picture.phase,
+        "reason": deciding.reason,
+        **({"message": deciding.message[:1024]} if deciding.message else {}),
         "conditions": with_times(conditions, before(snapshot).get("conditions") or (), snapshot.now),
         **{name: value for name, value in picture.fields.items() if value not in (None, [], {}, "")},
     }
+
+
+def _deciding(picture: Picture) -> Verdict:
+    """The verdict that the phase comes from, for ``kubectl get -o wide``."""
+    by_phase = {
+        "Complete": picture.complete,
+        "Failed": picture.failed,
+        "Stalled": picture.stalled,
+        "Suspended": picture.suspended,
+    }
+    return by_phase.get(picture.phase) or (picture.running if picture.accepted.holds else picture.accepted)
 
 
 def before(snapshot: Snapshot) -> Object:

@@ -35,6 +35,11 @@ def load_image(places: Places, archive: Path) -> None:
     known.write_text(json.dumps({**loaded, str(archive.absolute()): mark}))
 
 
+def tag_image(places: Places, image: str, name: str) -> None:
+    """Give an image another name beside its own."""
+    ctr(places, "images", "tag", "--force", image, name)
+
+
 def ctr(places: Places, *arguments: str | Path, timeout_s: float = 60.0) -> str:
     """Speak to the node's containerd, in the namespace that Kubernetes uses."""
     return run(

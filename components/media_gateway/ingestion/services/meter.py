@@ -34,6 +34,8 @@ class Progress:
         Estimate of the rest, in seconds.
     waiting_for : str | None
         What the run waits for, if it does not get on.
+    cursor : str | None
+        Highest value of the cursor field, as recorded in Postgres.
     """
 
     counts: Counts
@@ -41,6 +43,7 @@ class Progress:
     rate_per_second: float | None = None
     remaining_s: float | None = None
     waiting_for: str | None = None
+    cursor: str | None = None
 
 
 class Meter:
@@ -76,7 +79,7 @@ class Meter:
                 # Progress without a percentage is no reason to stop; a source that is really away fails when read.
                 self._total = None
 
-    def progress(self, counts: Counts) -> Progress:
+    def progress(self, counts: Counts, cursor: str | None = None) -> Progress:
         """The present state."""
         elapsed_s = max(time.monotonic() - self._started_at, 1e-3)
         percent = remaining_s = None
@@ -92,6 +95,7 @@ class Meter:
             rate_per_second=self._read / elapsed_s if self._read else None,
             remaining_s=remaining_s,
             waiting_for=self.waiting_for,
+            cursor=cursor,
         )
 
 
@@ -99,9 +103,10 @@ OnProgress = Callable[[Progress], None]
 
 
 class Counted(Protocol):
-    """Has a run's counts."""
+    """Has what is recorded of a run."""
 
     counts: Counts
+    cursor: str | None
 
 
 @asynccontextmanager
@@ -132,7 +137,7 @@ async def reported(on_progress: OnProgress | None, recorded: Counted, meter: Met
 
     async def report() -> None:
         while True:
-            on_progress(meter.progress(recorded.counts))
+            on_progress(meter.progress(recorded.counts, recorded.cursor))
             await asyncio.sleep(PROGRESS_EVERY_S)
 
     task = asyncio.create_task(report(), name="progress of the run")
@@ -141,4 +146,4 @@ async def reported(on_progress: OnProgress | None, recorded: Counted, meter: Met
     finally:
         task.cancel()
         await asyncio.wait({task})
-        on_progress(meter.progress(recorded.counts))
+        on_progress(meter.progress(recorded.counts, recorded.cursor))

@@ -40,9 +40,9 @@ class Recorder:
         self._parked: dict[int, Outcome] = {}
         self._latest: Recorded | None = None
         self._joint: Outcome | None = None
-        self._cursor = run.cursor
+        self.cursor = run.cursor
         self.counts: Counts = run.counts
-        """As recorded."""
+        """As recorded, and the cursor too."""
         self.cancel_requested = run.cancel_requested
         """Whether somebody asked to cancel the run."""
 
@@ -92,7 +92,7 @@ class Recorder:
     def _advance(self, batches: int) -> None:
         assert self._latest is not None
         assert self._joint is not None
-        self._cursor = self._joint.cursor
+        self.cursor = self._joint.cursor
         self.counts = self._latest.counts
         self.cancel_requested = self._latest.cancel_requested
         for number in range(self._next, self._next + batches):
@@ -102,7 +102,7 @@ class Recorder:
 
     def _join(self, outcomes: Sequence[Outcome]) -> Outcome:
         """Consecutive batches as one; the cursor is the greatest of theirs and the one before."""
-        counts, cursor = Counts(), self._cursor
+        counts, cursor = Counts(), self.cursor
         for outcome in outcomes:
             counts.add(outcome.counts)
             cursor = later(cursor, outcome.cursor)
