@@ -6,7 +6,6 @@ operator's in the way: that is the floor.
 
 import asyncio
 import copy
-import itertools
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -14,9 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import aiohttp
+
 from media_gateway_operator.kube.kinds import INGESTION_JOB, JOB, MANAGER, MEDIA_GATEWAY, Object
 from tests.support.fake_workloads import FakeWorkloads
-from tests.support.kube_api import NAMESPACE, KubeApi
+from tests.support.kube_api import NAMESPACE, ApiError, KubeApi
 from tests.support.operator_scenario import (
     condition_of,
     gateway,
@@ -108,7 +109,9 @@ class Pattern:
         mine = next(
             one["fieldsV1"] for one in child["metadata"]["managedFields"] if one["manager"] == MANAGER
         )
-        return cls(_owned(child, mine), resource["status"], name)
+        copied = _owned(child, mine)
+        copied["metadata"]["name"] = child["metadata"]["name"]
+        return cls(copied, resource["status"], name)
 
     def child_for(self, resource: Object) -> Object:
         """The child of another IngestionJob."""
@@ -143,8 +146,6 @@ def _owned(value: Any, fields: Object) -> Any:
         if path.startswith("f:") and name in value:
             part = value[name]
             kept[name] = part if isinstance(part, list) or not inner else _owned(part, inner)
-    if "metadata" in kept:
-        kept["metadata"]["name"] = value["metadata"]["name"]
     return kept
 
 
@@ -222,7 +223,10 @@ class Clocks:
                 self._changed.notify_all()
 
     async def _events(self, kind: Any) -> AsyncIterator[tuple[str, Object]]:
-        for _ in itertools.count():
-            # The server ends each watch after a while; seeing everything again does no harm here.
-            async for event in self.api.watch(kind):
-                yield event
+        while True:
+            # The server ends each watch after a while, and refuses one while it gets to know a new kind. Seeing
+            # everything again does no harm here.
+            with suppress(ApiError, aiohttp.ClientError):
+                async for event in self.api.watch(kind):
+                    yield event
+            await asyncio.sleep(0.2)

@@ -115,11 +115,13 @@ class Operator:
 
     async def _lead(self, signals: "_Signals") -> None:
         stopping = asyncio.create_task(signals.stop.wait(), name="stop")
-        tasks = {asyncio.create_task(self.lease.acquire(), name="acquiring the lease"), stopping}
+        acquiring = asyncio.create_task(self.lease.acquire(), name="acquiring the lease")
+        tasks: set[asyncio.Task[Any]] = {acquiring, stopping}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 return
+            acquiring.result()
             work = {
                 asyncio.create_task(run, name=name)
                 for name, run in (

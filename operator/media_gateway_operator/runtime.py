@@ -1,6 +1,6 @@
 """The watches: kopf as a source of events, and nothing of kopf anywhere else.
 
-kopf lists and watches; each event goes into the store, and what is new in it to the queues. No handler of kopf writes,
+kopf watches; each event goes into the store, and what is new in it to the queues. No handler of kopf writes,
 no finalizer, no annotation, no Event, no scan of the cluster. When kopf gives up, it is started anew here, in the same
 process. Runs only while this replica leads.
 """

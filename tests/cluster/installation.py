@@ -16,7 +16,7 @@ from typing import Any, Final
 from tests.charts.helm import CHARTS, OPERATOR, Helm
 from tests.cluster.access import Cluster, Kubectl, KubectlError
 from tests.cluster.machine.commands import say
-from tests.support.kube_api import KubeApi
+from tests.support.kube_api import ApiError, KubeApi
 from tests.support.servers import run_here
 from tests.support.waiting import eventually
 
@@ -107,9 +107,9 @@ class Platform:
     async def search(self, text: str, service: str = "demo-discovery") -> list[str]:
         """Titles that discovery finds, asked through its Service."""
         inside = f"/api/v1/namespaces/{self.media.namespace}/services/{service}:8081/proxy"
-        query = json.dumps({"query": text})
-        said = await self.media.text("create", "--raw", f"{inside}/api/v1/search", "-f", "-", document=query)
-        return [one["content"]["title"] for one in json.loads(said)["results"]]
+        async with self.api() as api:
+            found = await api.request("POST", f"{inside}/api/v1/search", {"query": text})
+        return [one["content"]["title"] for one in found["results"]]
 
     async def reasons(self, name: str) -> set[str]:
         """Reasons of the Events about an object."""
@@ -173,7 +173,7 @@ async def _apply_samples(platform: Platform) -> None:
     async def found() -> bool:
         try:
             return TITLE in await platform.search(FILM)
-        except (KubectlError, KeyError, ValueError):
+        except ApiError:
             return False
 
     await eventually(found, timeout_s=240, interval_s=0.5)

@@ -194,7 +194,7 @@ def _machine_cluster(provider: str, places: Places) -> Cluster:
     built = programs(cache_folder())
     abilities = {Ability.CONTROL, Ability.REACHABLE}
     if places.containerd_socket.exists():
-        abilities |= {Ability.NODE, Ability.IMAGES}
+        abilities |= {Ability.NODE, Ability.IMAGES, Ability.NETWORK_POLICY}
     return Cluster(provider, places.kubeconfig, MACHINE_CONTEXT, frozenset(abilities), built["kubectl"], built.helm,
                    lambda archive: load_image(places, archive),
                    lambda image, name: tag_image(places, image, name))  # fmt: skip

@@ -142,6 +142,42 @@ async def test_nothing_leaves_the_network_of_the_cluster(web: Kubectl, cluster: 
             await web.text("exec", "web", "--", "python3", "-c", ask)
 
 
+@pytest.mark.needs("network_policy")
+async def test_network_policy_closes_and_opens(web: Kubectl, python_image: str) -> None:
+    """And the node's own probes pass it: the pod stays ready."""
+    for name in ("friend", "stranger"):
+        await web("create", "-f", "-", document=pod(name, "sleep", "3600", image=python_image))
+        await web.text("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=100s", timeout_s=110)
+    address = (await web("get", "pod", "web"))["status"]["podIP"]
+
+    async def reached(name: str) -> bool:
+        ask = f"import urllib.request as r; r.urlopen('http://{address}:8000/etc/hostname', timeout=3)"
+        with suppress(KubectlError):
+            await web.text("exec", name, "--", "python3", "-c", ask)
+            return True
+        return False
+
+    async def closed_to(name: str) -> bool:
+        return not await reached(name)
+
+    assert await reached("stranger")
+    allowed = {"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}], "ports": [{"port": 8000}]}
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [allowed]}
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "web"},
+        "spec": spec,
+    }
+    await web("create", "-f", "-", document=policy)
+    await eventually(lambda: closed_to("stranger"), timeout_s=60)
+    assert await reached("friend")
+    ready = (await web("get", "pod", "web"))["status"]["containerStatuses"][0]["ready"]
+    assert ready
+    await web.text("delete", "networkpolicy", "web")
+    await eventually(lambda: reached("stranger"), timeout_s=60)
+
+
 async def test_volume_claim_is_served(kube: Kubectl, python_image: str) -> None:
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": spec}

@@ -166,7 +166,7 @@ async def test_the_operator_killed_at_some_of_its_writes_ends_at_the_same_state(
 ):
     step = max(1, len(sweep.writes) // SAMPLE)
     hit = await _run(sweep, variant, range(VARIANTS.index(variant) % step, len(sweep.writes) - 2, step))
-    record_property("killed_at", hit)
+    record_property(f"killed {variant} these writes, ended the same", ", ".join(hit))
 
 
 @pytest.mark.soak
@@ -176,7 +176,8 @@ async def test_the_operator_killed_at_each_of_its_writes_ends_at_the_same_state(
     sweep: Sweep, variant: str, record_property
 ):
     # The last writes may be fewer in another run: what is decided in one step there takes two here.
-    record_property("killed_at", await _run(sweep, variant, range(len(sweep.writes) - 2)))
+    hit = await _run(sweep, variant, range(len(sweep.writes) - 2))
+    record_property(f"killed {variant} these writes, ended the same", ", ".join(hit))
 
 
 @pytest.mark.soak

@@ -39,6 +39,11 @@ class Installation:
     media: Kubectl
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def watched(self) -> tuple[str, str]:
+        """The operator keeps to this namespace: other tests may have resources, and operators, in this cluster."""
+        return ("--set", f"watchNamespaces={{{self.media.namespace}}}")
+
     async def search(self, text: str) -> dict[str, Any]:
         """An answer of discovery, through its Service."""
         path = f"/api/v1/namespaces/{self.media.namespace}/services/media-discovery:8081/proxy/api/v1/search"
@@ -95,7 +100,7 @@ async def _install(one: Installation) -> None:
         one.seconds[what] = round(time.monotonic() - began, 1)
 
     one.helm.run("install", "media-gateway-operator", CHARTS / OPERATOR, "--namespace", str(one.system.namespace),
-                 "--take-ownership")  # fmt: skip
+                 "--take-ownership", *one.watched)  # fmt: skip
     one.helm.run("install", "media", CHARTS / GATEWAY, "--namespace", str(one.media.namespace),
                  "--set", "spec.profile=Development", "--set", f"demo.enabled=true,demo.limit={FILMS}")  # fmt: skip
     passed("installed")
@@ -143,7 +148,7 @@ async def test_helm_test_runs_a_job_to_its_end(installation: Installation) -> No
 
 async def test_upgrade_of_the_operator_restarts_no_pod_of_the_platform(installation: Installation) -> None:
     before = await installation.pods()
-    revision = ("--set", "podAnnotations.revision=next")
+    revision = (*installation.watched, "--set", "podAnnotations.revision=next")
     installation.helm.run("upgrade", "media-gateway-operator", CHARTS / OPERATOR, "--namespace",
                           str(installation.system.namespace), *revision)  # fmt: skip
     rollout = ("rollout", "status", "deployment/media-gateway-operator", "--timeout=120s")

@@ -144,10 +144,12 @@ async def test_nothing_grows_with_churn(own_stage: Stage, control_plane: Control
                 assert operator.running, operator.log()[-3000:]
                 own_stage.proxy.seen.clear()
         await _consistent(own_stage, churn)
-        record_property("changes", churn.made)
-        record_property("resident_mb", [round(min(readings.resident_mb)), round(max(readings.resident_mb))])
-        record_property("growth_percent", round(readings.growth_percent(), 1))
-        record_property("sockets", [min(readings.sockets), max(readings.sockets)])
+        record_property("soak: changes", churn.made)
+        record_property(
+            "soak: resident MB", f"{min(readings.resident_mb):.0f} to {max(readings.resident_mb):.0f}"
+        )
+        record_property("soak: growth of memory", f"{readings.growth_percent():.1f} %")
+        record_property("soak: sockets", f"{min(readings.sockets)} to {max(readings.sockets)}")
         assert operator.process.pid == operator_pid
         assert operator.complaints() == []
         assert readings.growth_percent() < GROWTH_PERCENT, readings.resident_mb

@@ -18,6 +18,8 @@ from tests.support.processes import REPOSITORY, module
 from tests.support.progress_door import Operator, listening
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 async def operator() -> AsyncIterator[Operator]:
@@ -99,7 +101,6 @@ async def test_run_is_reported_to_its_end_with_the_token(job: Job, operator: Ope
     assert (run.state, run.origin) == (RunState.COMPLETE, "cluster")
 
 
-@pytest.mark.timeout(300)
 async def test_sigterm_keeps_the_checkpoint_and_the_next_process_goes_on(
     job: Job, operator: Operator, database: Database
 ):

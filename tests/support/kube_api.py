@@ -193,7 +193,8 @@ class KubeApi:
         found: list[Object] = []
         while True:
             page = await self.request("GET", path_of(kind, namespace), query=query)
-            found += page["items"]
+            # Items of a list come without the two fields that every other answer has.
+            found += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page["items"]]
             if not page["metadata"].get("continue"):
                 return found
             query["continue"] = page["metadata"]["continue"]

@@ -18,6 +18,10 @@ def control_plane() -> Iterator[ControlPlane]:
     """An API server for the session, the CRDs of this tree installed; its programs are built if they are not yet."""
     from tests.cluster.machine.places import cache_folder
     from tests.cluster.machine.programs import programs
+    from tests.cluster.providers import chosen
+
+    if (provider := chosen().name) != "machine":
+        pytest.skip(f"{provider}: an API server of the tests' own is built with the machine cluster only")
 
     async def begin(plane: ControlPlane) -> None:
         await plane.ready()

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from media_gateway.core.domain.specs import parse_manifest
-from media_gateway_operator.ingestionjob.manifests import Work
+from media_gateway_operator.ingestionjob.manifests import Declaration, Work
 from media_gateway_operator.ingestionjob.observed import work_of
 from media_gateway_operator.ingestionjob.pods import MANIFEST, inside
 from tests.support.ingestion_world import DEMO, World
@@ -104,3 +104,17 @@ def test_every_child_name_fits():
     resource = {"metadata": {"name": name, "namespace": "media"}, "spec": DEMO}
     assert len(work_of(resource).job_name) <= 63
     assert isinstance(work_of(resource), Work)
+
+
+def test_labels_of_the_api_server_are_not_declared_for_a_job_of_another_release():
+    world = World(DEMO)
+    (made,) = world.plan().objects
+    cr = world.cr
+    assert cr is not None
+    work = work_of(cr)
+    given = {"controller-uid": "1", "batch.kubernetes.io/job-name": made["metadata"]["name"]}
+    own = made["spec"]["template"]["metadata"]["labels"]
+    template = {**made["spec"]["template"], "metadata": {"labels": {**own, **given}}}
+    live = {**made, "spec": {**made["spec"], "template": template}}
+    other = Declaration(work=work, frozen={"template": {}}, suspend=False)
+    assert other.job(live, 0)["spec"]["template"]["metadata"]["labels"] == own

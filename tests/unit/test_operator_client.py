@@ -184,6 +184,19 @@ async def test_answer_that_is_no_json_is_told_by_its_status(client, server):
         await other.close()
 
 
+async def test_success_that_is_no_json_is_unavailable():
+    async def cut_off(_request):
+        return web.Response(text='{"kind": "Jo')
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", cut_off)
+    async with TestServer(app) as running:
+        client = KubeClient(Access(str(running.make_url(""))))
+        with pytest.raises(UnavailableError, match="not answered with JSON"):
+            await client.get(JOB_REF)
+        await client.close()
+
+
 async def test_requests_at_once_are_bounded(server, client):
     server.delay_s = 0.02
     await asyncio.gather(*(client.get(JOB_REF) for _ in range(20)))

@@ -18,11 +18,15 @@ RESOURCES = Stream(INGESTION_JOB, None)
 class Server:
     def __init__(self):
         self.say, self.tokens, self.accepted = asyncio.Queue(), [], "t"
+        self.queries, self.oldest = [], 0
 
     async def handle(self, request):
         self.tokens.append(request.headers.get("Authorization"))
         if self.tokens[-1] != f"Bearer {self.accepted}":
             return web.Response(status=401)
+        self.queries.append(dict(request.query))
+        if int(request.query.get("resourceVersion", self.oldest)) < self.oldest:
+            return web.json_response({"kind": "Status", "code": 410}, status=410)
         if "watch" not in request.query:
             return web.json_response({"items": []})
         response = web.StreamResponse()
@@ -91,6 +95,22 @@ async def test_watch_after_a_list_is_told_once(streams, session, server, reliste
         assert relisted == [JOBS, JOBS]
 
 
+async def test_library_s_list_is_of_nothing_but_the_version(streams, session, server):
+    await ask(session, server, JOBS, labelSelector="a=b")
+    assert server.queries == [{"labelSelector": "a=b", "fieldSelector": "metadata.name=NOBODY"}]
+    await session.get(f"{server.address}/api/v1")
+    assert server.queries[1] == {}, "what is no stream passes unchanged"
+
+
+async def test_watch_from_a_forgotten_version_begins_anew(streams, session, server, relisted):
+    server.oldest = 50
+    query = {"watch": "true", "labelSelector": "a=b"}
+    async with await ask(session, server, JOBS, **query, resourceVersion="7") as response:
+        assert response.status == 200
+    assert server.queries[-1] == query
+    assert relisted == [JOBS], "what happened in between is looked for"
+
+
 async def test_silence_ages_and_any_line_makes_young(streams, session, server):
     streams.restart()
     response = await ask(session, server, JOBS, watch="true")
@@ -98,7 +118,7 @@ async def test_silence_ages_and_any_line_makes_young(streams, session, server):
 
     async def listen():
         async for data in response.content.iter_chunked(1024):
-            heard.append(data)
+            heard.append(data)  # noqa: PERF401 - looked at while it grows
 
     listening = asyncio.create_task(listen())
     await eventually(lambda: streams.ages()[JOBS] > 0.2)

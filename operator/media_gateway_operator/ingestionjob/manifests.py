@@ -51,6 +51,11 @@ _OF_THE_CLUSTER: Final = {
 """Fields that Kubernetes and the operator carry out and the pods are not told: the deadline among them, since that of the
 Job begins anew when it is resumed."""
 
+_OF_THE_CLUSTERS_JOBS: Final = {
+    f"{prefix}{name}" for prefix in ("", "batch.kubernetes.io/") for name in ("controller-uid", "job-name")
+}
+"""Labels that the API server gives the pods of each Job."""
+
 _FROZEN: Final = ("template", "podFailurePolicy", "podReplacementPolicy", "completions", "parallelism")
 
 
@@ -233,7 +238,14 @@ def digest_of(part: Object | None) -> str:
 
 
 def _frozen_of(live: Object) -> Object:
-    return {key: live["spec"][key] for key in _FROZEN if key in live["spec"]}
+    frozen = {key: live["spec"][key] for key in _FROZEN if key in live["spec"]}
+    template = frozen["template"]
+    metadata = template.get("metadata", {})
+    # Declared once, they would be taken away by the next declaration without them, which the API server refuses.
+    kept = {
+        key: value for key, value in metadata.get("labels", {}).items() if key not in _OF_THE_CLUSTERS_JOBS
+    }
+    return {**frozen, "template": {**template, "metadata": {**metadata, "labels": kept}}}
 
 
 def _plain(spec: IngestionJobSpec, **which: Any) -> Object:

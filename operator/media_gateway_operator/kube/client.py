@@ -318,7 +318,11 @@ class KubeClient:
         _requests.labels(request.verb, str(response.status)).inc()
         if response.status >= 300:
             raise _error(request, response.status, content, response.headers)
-        document: Object = orjson.loads(content)
+        try:
+            document: Object = orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            # Whoever stands between us and the API server has cut it off or made it up.
+            raise UnavailableError(f"{request.method} {request.path} was not answered with JSON") from error
         return document
 
     async def _turn(self) -> None:

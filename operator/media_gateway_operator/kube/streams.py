@@ -1,13 +1,15 @@
 """The HTTP session that the watches run over, and what can be told by listening to it.
 
 The watching library passes on neither bookmarks nor the end of a list. Both are seen here, one layer below: when a watch
-was last heard of, and when it has begun anew after a list, so that deletions in between can be looked for.
+was last heard of, and when it has begun anew after a list, so that the operator can list what exists by itself and find
+out what went unseen.
 """
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, StreamReader
@@ -15,6 +17,9 @@ from yarl import URL
 
 from media_gateway_operator.kube.config import Access
 from media_gateway_operator.kube.kinds import MANAGER, ResourceKind
+
+NOBODY: Final = "NOBODY"
+"""No object can have this name: it has capitals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +83,39 @@ class Streams:
         )
 
     async def _listen(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        request.headers.update(self._access.headers())
-        response = await handler(request)
-        if response.status == 401:
-            # The token was replaced while the watch ran; the library would close all connections over it.
-            response.release()
-            self._access.renew()
-            request.headers.update(self._access.headers())
-            response = await handler(request)
         stream = self._streams.get(request.url.path)
-        if stream is not None and response.status < 300:
-            self._answered(stream, request.url, response)
+        if stream is None:
+            return await self._sent(request, handler)
+        watches = "watch" in request.url.query
+        if not watches:
+            # The library would hand on each object by itself, at the price of an event. All it needs of a list is the
+            # version to watch from; what exists is listed by us, once the watch has begun.
+            request.url = request.url.update_query(fieldSelector=f"metadata.name={NOBODY}")
+        response = await self._sent(request, handler)
+        if response.status == HTTPStatus.GONE and watches:
+            # The version to go on from is forgotten; the library knows that as an event only, not as an answer.
+            response.release()
+            request.url = request.url.without_query_params("resourceVersion")
+            self._listing.add(stream)
+            response = await self._sent(request, handler)
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            self._answered(stream, response, watches=watches)
         return response
 
-    def _answered(self, stream: Stream, url: URL, response: ClientResponse) -> None:
+    async def _sent(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        request.headers.update(self._access.headers())
+        response = await handler(request)
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            return response
+        # The token was replaced while the watch ran; the library would close all connections over it.
+        response.release()
+        self._access.renew()
+        request.headers.update(self._access.headers())
+        return await handler(request)
+
+    def _answered(self, stream: Stream, response: ClientResponse, *, watches: bool) -> None:
         self._note(stream)
-        if "watch" not in url.query:
+        if not watches:
             self._listing.add(stream)
             return
         response.content = _Heard(response.content, lambda: self._note(stream))  # type: ignore[assignment]

@@ -194,7 +194,9 @@ def _refs(owner: Owner, server: Server) -> list[SecretRef]:
 
 
 def _container(owner: Owner, server: Server, stated: EmbeddableServer) -> Object:
-    check = {"exec": {"command": ["dev-backends", "check", server.name]}, "timeoutSeconds": 5}
+    check = {"exec": {"command": ["dev-backends", "check", server.name]}, "timeoutSeconds": 10}
+    # A process for each probe takes seconds on a busy node, where a server that is cut off for it makes things worse.
+    listens = {"tcpSocket": {"port": server.name}, "timeoutSeconds": 5}
     variable = f"{PREFIX}{server.name.upper()}_PASSWORD"
     env = [secret_variable(variable, ref) for ref in _refs(owner, server)]
     if server.name == "kafka":
@@ -210,10 +212,10 @@ def _container(owner: Owner, server: Server, stated: EmbeddableServer) -> Object
             "ports": [{"name": server.name, "containerPort": server.port, "protocol": "TCP"}],
             "resources": resources_of(stated.resources, server.resources),
             "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-            # Often while it starts, then seldom: each is a process of its own.
+            # That it answers is asked until it does, and not again.
             "startupProbe": {**check, "periodSeconds": 1, "failureThreshold": 180},
-            "readinessProbe": {**check, "periodSeconds": 10, "failureThreshold": 2},
-            "livenessProbe": {**check, "periodSeconds": 30, "failureThreshold": 4},
+            "readinessProbe": {**listens, "periodSeconds": 10, "failureThreshold": 2},
+            "livenessProbe": {**listens, "periodSeconds": 30, "failureThreshold": 4},
         },
     )
 

@@ -125,7 +125,7 @@ def _start_node(start: "_Start", issued: Papers) -> None:
     for path, manifest in objects:
         api.apply(path, manifest)
     start.wait(lambda: api.get(f"/api/v1/nodes/{NODE}"), "the node's registration", 60)
-    start.launch(commands, "kube-proxy")
+    start.launch(commands, "kube-proxy", "network-policies")
     start.wait(lambda: _is_ready(api), "the node", 60)
 
 

@@ -33,6 +33,10 @@ def command_lines(settings: Settings, issued: Papers) -> dict[str, Sequence[str 
             "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0",
             "--conntrack-tcp-timeout-close-wait=0",
         ],
+        "network-policies": [
+            programs["network-policies"], f"--kubeconfig={admin}", f"--hostname-override={NODE}",
+            f"--service-cluster-ip-range={settings.network.services}",
+        ],
     }  # fmt: skip
 
 

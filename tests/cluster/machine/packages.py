@@ -12,6 +12,7 @@ PROGRAMS = {
     "containerd": "containerd",
     "go": "golang",
     "ip": "iproute2",
+    "ipset": "ipset",
     "iptables": "iptables",
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",

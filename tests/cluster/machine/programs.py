@@ -24,6 +24,7 @@ NAMES = (
     "kube-scheduler",
     "kubectl",
     "kubelet",
+    "network-policies",
 )
 
 HELM = "v3.19.2"
@@ -137,8 +138,8 @@ def _toolchain(installed: str, environment: dict[str, str]) -> Path:
 
 def _version() -> str:
     digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum", "main.go", "pause/main.go"):
-        digest.update((SOURCES / name).read_bytes())
+    for file in (SOURCES / "go.mod", SOURCES / "go.sum", *sorted(SOURCES.rglob("*.go"))):
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
