@@ -189,12 +189,15 @@ def _attached(provider: str, file: Path, context: str) -> Cluster:
 
 def _machine_cluster(provider: str, places: Places) -> Cluster:
     from tests.cluster.machine.images import load_image, tag_image
+    from tests.cluster.machine.processes import names
     from tests.cluster.machine.programs import programs
 
     built = programs(cache_folder())
     abilities = {Ability.CONTROL, Ability.REACHABLE}
     if places.containerd_socket.exists():
-        abilities |= {Ability.NODE, Ability.IMAGES, Ability.NETWORK_POLICY}
+        abilities |= {Ability.NODE, Ability.IMAGES}
+    if "network-policies" in names(places):
+        abilities.add(Ability.NETWORK_POLICY)
     return Cluster(provider, places.kubeconfig, MACHINE_CONTEXT, frozenset(abilities), built["kubectl"], built.helm,
                    lambda archive: load_image(places, archive),
                    lambda image, name: tag_image(places, image, name))  # fmt: skip

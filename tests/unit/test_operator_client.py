@@ -67,7 +67,7 @@ async def server():
 
 @pytest.fixture
 async def client(server):
-    client = KubeClient(Access(server.address, token="t0"), limits=Limits(in_flight=4, timeout_s=0.5))
+    client = KubeClient(Access(server.address, token="t0"), limits=Limits(in_flight=4))
     yield client
     await client.close()
 
@@ -158,10 +158,12 @@ async def test_pause_that_the_server_asks_for_is_passed_on(server, client):
     assert caught.value.retry_after_ms == 7000
 
 
-async def test_silent_server_is_unavailable(server, client):
+async def test_silent_server_is_unavailable(server):
     server.delay_s = 5
+    client = KubeClient(Access(server.address), limits=Limits(timeout_s=0.2))
     with pytest.raises(UnavailableError, match="did not answer"):
         await client.get(JOB_REF)
+    await client.close()
 
 
 async def test_absent_server_is_unavailable():

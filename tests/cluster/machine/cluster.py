@@ -125,8 +125,17 @@ def _start_node(start: "_Start", issued: Papers) -> None:
     for path, manifest in objects:
         api.apply(path, manifest)
     start.wait(lambda: api.get(f"/api/v1/nodes/{NODE}"), "the node's registration", 60)
-    start.launch(commands, "kube-proxy", "network-policies")
+    start.launch(commands, "kube-proxy")
+    if _has_address_sets(settings.network):
+        start.launch(commands, "network-policies")
+    else:
+        say("this kernel has no address sets (ip_set): NetworkPolicy is not enforced in this cluster")
     start.wait(lambda: _is_ready(api), "the node", 60)
+
+
+def _has_address_sets(inside: network.Network) -> bool:
+    created = attempt(*inside.entered("ipset", "create", "probe", "hash:ip"))
+    return created and attempt(*inside.entered("ipset", "destroy", "probe"))
 
 
 @dataclass(slots=True)
