@@ -8,6 +8,7 @@ import asyncio
 import copy
 import re
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -169,8 +170,8 @@ class Clocks:
 
     api: KubeApi
     answered: dict[Key, float] = field(default_factory=dict)
-    accepted: set[Key] = field(default_factory=set)
-    children: set[Key] = field(default_factory=set)
+    accepted: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    children: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @classmethod
@@ -192,8 +193,7 @@ class Clocks:
         """Wait until so many of a namespace are accepted and have a child."""
 
         def done() -> bool:
-            found = (sum(1 for key in keys if key[0] == namespace) for keys in (self.accepted, self.children))
-            return all(number >= count for number in found)
+            return min(len(self.accepted[namespace]), len(self.children[namespace])) >= count
 
         await self._until(done, timeout_s)
 
@@ -208,17 +208,20 @@ class Clocks:
 
     async def _resources(self) -> None:
         async for _, resource in self._events(INGESTION_JOB):
-            key = (resource["metadata"]["namespace"], resource["metadata"]["name"])
+            namespace, name = resource["metadata"]["namespace"], resource["metadata"]["name"]
             if resource.get("status", {}).get("conditions"):
-                self.answered.setdefault(key, time.perf_counter())
+                self.answered.setdefault((namespace, name), time.perf_counter())
             if condition_of(resource, "Accepted") == "True":
-                self.accepted.add(key)
+                self.accepted[namespace].add(name)
             async with self._changed:
                 self._changed.notify_all()
 
     async def _jobs(self) -> None:
         async for _, job in self._events(JOB):
-            self.children.add((job["metadata"]["namespace"], job["metadata"]["name"]))
+            if any(
+                owner["kind"] == INGESTION_JOB.kind for owner in job["metadata"].get("ownerReferences", ())
+            ):
+                self.children[job["metadata"]["namespace"]].add(job["metadata"]["name"])
             async with self._changed:
                 self._changed.notify_all()
 

@@ -95,9 +95,10 @@ def _begin(config: pytest.Config, *, with_images: bool) -> "Cluster":
             with _heard(config):
                 provider = chosen()
                 use = config.stash[USE] = Use(work_folder())
-                if not provider.is_up():
-                    use.starts()
+                was_up = provider.is_up()
                 cluster = config.stash[CLUSTER] = provider.start()
+                if not was_up:
+                    use.starts()  # a start clears the folder, so not before it
                 if with_images and cluster.can("images"):
                     _load_images(cluster)
         except ClusterError as error:

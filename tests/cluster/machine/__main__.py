@@ -61,7 +61,7 @@ def _down(_: argparse.Namespace, places: Places) -> int:
 
 def _status(_: argparse.Namespace, places: Places) -> int:
     found = status(places)
-    say(f"{'up' if found.running else 'not up'}, node address {found.address}")
+    say(f"up, node address {found.address}" if found.running else "not up")
     for name, lives in found.processes.items():
         say(f"  {name}: {'running' if lives else 'ended'}")
     return 0 if found.running else 3
