@@ -40,7 +40,7 @@ def manifest(ref: Ref, gateway: str, timeout_s: int) -> Object:
             "gatewayRef": {"name": gateway},
             "source": {"type": "Demo", "demo": {"limit": LIMIT}},
             "dryRun": True,
-            "backoffLimit": 0,
+            "backoffLimit": 2,
             "activeDeadlineSeconds": timeout_s,
             "ttlSecondsAfterFinished": KEPT_S,
         },

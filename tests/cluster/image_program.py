@@ -119,7 +119,7 @@ def text_index() -> dict[str, Any]:
     writer.add_document(tantivy.Document(title="Solaris"))
     writer.commit()
     index.reload()
-    return {"found": index.searcher().search(index.parse_query("solaris", ["title"]), 1).count}
+    return {"found": len(index.searcher().search(index.parse_query("solaris", ["title"]), 1).hits)}
 
 
 def discovery() -> dict[str, Any]:

@@ -209,7 +209,19 @@ def _kind_cluster(provider: str, file: Path) -> Cluster:
 
     def tag(image: str, name: str) -> None:
         for node in run("kind", "get", "nodes", "--name", KIND_NAME).split():
-            run("docker", "exec", node, "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image, name)
+            run(
+                "docker",
+                "exec",
+                node,
+                "ctr",
+                "--namespace",
+                "k8s.io",
+                "images",
+                "tag",
+                "--force",
+                image,
+                name,
+            )
 
     abilities = {Ability.NODE, Ability.IMAGES, Ability.NETWORK_POLICY}
     return Cluster(provider, file, KIND_CONTEXT, frozenset(abilities), *_tools(), load, tag)

@@ -228,6 +228,23 @@ async def test_a_restarted_api_server_is_found_again(
         assert_created_once(own_stage)
 
 
+async def test_a_restart_writes_nothing(own_stage: Stage):
+    async with own_stage.operator() as operator:
+        await own_stage.afternoon().play()
+        await own_stage.settled()
+        assert await operator.end() == 0
+        number = len(own_stage.proxy.seen)
+        await operator.start()
+
+        async def looked_at_all() -> bool:
+            metrics = await operator.metrics()
+            return metrics.get("mgw_operator_reconcile_duration_seconds_count", 0) >= 4
+
+        await eventually(looked_at_all, timeout_s=30)
+        await own_stage.settled()
+        assert [f"{one.verb} {one.path}" for one in own_stage.proxy.writes(number)] == []
+
+
 async def test_changes_during_a_silent_watch_are_noticed_within_the_inactivity_setting(own_stage: Stage):
     own_stage.settings = {**own_stage.settings, "watch_inactivity_s": str(INACTIVITY_S)}
     async with own_stage.operator():

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
 from media_gateway_operator.kube.kinds import RECONCILE_AT
 from tests.charts.helm import CHARTS, GATEWAY, OPERATOR, Helm
 from tests.cluster.access import Cluster, Kubectl, KubectlError
-from tests.support.kube_api import Upstream
+from tests.support.kube_api import ApiError, KubeApi
 from tests.support.waiting import eventually
 
 # Together and in this order: each step needs the one before, and a cluster has one operator of its own at most.
@@ -46,22 +45,17 @@ class Installation:
         return ("--set", f"watchNamespaces={{{self.media.namespace}}}")
 
     async def search(self, text: str) -> dict[str, Any]:
-        """An answer of discovery, through its Service. Not by kubectl: that can't say that it posts JSON."""
-        upstream = Upstream.of(self.cluster.kubeconfig)
-        service = f"/api/v1/namespaces/{self.media.namespace}/services/media-discovery:8081/proxy"
-        async with (
-            upstream.session() as session,
-            session.post(f"{upstream.server}{service}/api/v1/search", json={"query": text}) as response,
-        ):
-            response.raise_for_status()
-            answer: dict[str, Any] = await response.json()
-        return answer
+        """An answer of discovery, through its Service."""
+        inside = f"/api/v1/namespaces/{self.media.namespace}/services/media-discovery:8081/proxy"
+        async with KubeApi(self.cluster.kubeconfig) as api:
+            found: dict[str, Any] = await api.request("POST", f"{inside}/api/v1/search", {"query": text})
+        return found
 
     async def finds(self, text: str) -> bool:
         """Whether there is an answer with results; anything else is "not yet"."""
         try:
             return bool((await self.search(text))["results"])
-        except (aiohttp.ClientError, TimeoutError):
+        except (ApiError, KeyError, ValueError):
             return False
 
     async def pods(self) -> dict[str, tuple[str, int]]:

@@ -152,7 +152,7 @@ async def test_nothing_grows_with_churn(own_stage: Stage, control_plane: Control
         record_property("soak: sockets", f"{min(readings.sockets)} to {max(readings.sockets)}")
         assert operator.process.pid == operator_pid
         assert operator.complaints() == []
-        assert readings.growth_percent() < GROWTH_PERCENT, readings.resident_mb
+        assert readings.growth_percent() < GROWTH_PERCENT, [round(one) for one in readings.resident_mb]
         assert max(readings.sockets[-10:]) <= max(readings.sockets[: len(readings.sockets) // 2]) + 5
         for resource in list(churn.names):
             await own_stage.api.delete(INGESTION_JOB, own_stage.namespace, resource)

@@ -5,13 +5,15 @@ For unit tests of the operator's engine; what the API server really does is test
 
 import copy
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from media_gateway.core.errors import ConflictError, NotFoundError
 from media_gateway_operator.kube.kinds import MANAGER, Object, Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from media_gateway_operator.kube.client import KubeClient
 
 
 class MemoryKube:
@@ -30,6 +32,10 @@ class MemoryKube:
         self.writes: list[tuple[str, Ref]] = []
         self.before: Callable[[str, Ref], None] = lambda _verb, _ref: None
         self._numbers = itertools.count(1)
+
+    def as_client(self) -> "KubeClient":
+        """Itself, for what asks for a client: it has those methods of one that the engine calls."""
+        return cast("KubeClient", self)
 
     async def get(self, ref: Ref) -> Object | None:
         self.before("get", ref)

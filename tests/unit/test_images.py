@@ -1,6 +1,8 @@
 """What the container images are made from: claims about the Dockerfile, its requirement files and scripts/images."""
 
+import importlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -12,7 +14,9 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
+import jsonschema_rs
 import pytest
+import yaml
 
 from media_gateway.cli.components import COMPONENTS
 
@@ -229,9 +233,9 @@ def test_what_a_script_needs_to_start_is_there() -> None:
 @pytest.fixture
 def library() -> bytes:
     """A shared library of this machine."""
-    import numpy._core._multiarray_umath as extension
+    extension = importlib.import_module("numpy._core._multiarray_umath")
 
-    content = Path(extension.__file__).read_bytes()
+    content = Path(str(extension.__file__)).read_bytes()
     if content[:5] != b"\x7fELF\x02":
         pytest.skip("not a 64-bit ELF machine")
     return content
@@ -248,3 +252,23 @@ def test_a_library_that_strip_has_broken_is_told(library: bytes) -> None:
             broken = bytearray(library)
             broken[entry + 8] ^= 0x10
             assert not strip_symbols.loads(bytes(broken))
+
+
+def test_skaffold_builds_targets_that_exist_and_gives_values_that_the_charts_take(images: ModuleType) -> None:
+    config = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    targets = {name for name, stage in images.read_stages(ROOT / "Dockerfile").items() if stage.is_target}
+    built = {artifact["docker"]["target"]: artifact["image"] for artifact in config["build"]["artifacts"]}
+    assert built.keys() == targets - {"trainer"}, "everything but what nothing runs yet"
+    assert all(image == f"media-gateway-{target}" for target, image in built.items())
+    schema = json.loads((ROOT / "charts/media-gateway/values.schema.json").read_text())
+    for profile in config["profiles"]:
+        raw = profile.get("manifests", {}).get("rawYaml", ())
+        values = [
+            file
+            for patch in profile["patches"] if patch["path"].endswith("valuesFiles")
+            for file in patch["value"]
+        ]  # fmt: skip
+        assert all((ROOT / file).is_file() for file in [*raw, *values])
+        for file in values:
+            jsonschema_rs.validate(schema, yaml.safe_load((ROOT / file).read_text()))
+    assert {profile["name"] for profile in config["profiles"]} == {"dev", "ci"}

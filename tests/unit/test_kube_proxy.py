@@ -340,6 +340,8 @@ async def test_a_server_that_is_gone_looks_gone(session, proxy):
 
 
 def test_a_rule_ends_when_its_time_is_over():
-    seen = Seen(number=0, at=0.0, verb="PATCH", path="/x", query="", manager="", agent="", watch=False, digest="")
+    seen = Seen(
+        number=0, at=0.0, verb="PATCH", path="/x", query="", manager="", agent="", watch=False, digest=""
+    )
     assert Rule(act=broken).meets(seen, random.Random(0))
     assert not Rule(act=broken, until=0.0).meets(seen, random.Random(0))

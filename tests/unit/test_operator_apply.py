@@ -2,12 +2,13 @@
 
 import asyncio
 import copy
+from collections.abc import Sequence
 
 import pytest
 
 from media_gateway.core.errors import ConflictError, InvalidInputError
 from media_gateway_operator.engine.apply import Applier, ForeignObjectError
-from media_gateway_operator.engine.plan import Plan
+from media_gateway_operator.engine.plan import Note, Plan
 from media_gateway_operator.kube.errors import TerminatingError
 from media_gateway_operator.kube.kinds import (
     APPLIED_HASH,
@@ -15,6 +16,7 @@ from media_gateway_operator.kube.kinds import (
     DEPLOYMENT,
     INGESTION_JOB,
     SECRET,
+    Object,
     Ref,
 )
 from media_gateway_operator.kube.store import Store
@@ -24,7 +26,7 @@ WATCHED = frozenset({INGESTION_JOB, DEPLOYMENT, CONFIG_MAP})
 CHILD = Ref(DEPLOYMENT, "x", "child")
 
 
-def deployment(replicas=2, name="child"):
+def deployment(replicas: int = 2, name: str = "child") -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -34,9 +36,10 @@ def deployment(replicas=2, name="child"):
 
 
 class World:
-    def __init__(self):
-        self.kube, self.store, self.told = MemoryKube(), Store(), []
-        self.applier = Applier(self.kube, self.store, WATCHED, self.told.append)
+    def __init__(self) -> None:
+        self.kube, self.store = MemoryKube(), Store()
+        self.told: list[Object] = []
+        self.applier = Applier(self.kube.as_client(), self.store, WATCHED, self.told.append)
         self.resource = self.put({
             "apiVersion": INGESTION_JOB.api_version,
             "kind": "IngestionJob",
@@ -44,13 +47,16 @@ class World:
             "spec": {},
         })  # fmt: skip
 
-    def put(self, thing):
+    def put(self, thing: Object) -> Object:
         answer = self.kube.put(thing)
         self.store.put(answer)
         return answer
 
-    async def do(self, *objects, status=None, delete=()):
+    async def do(
+        self, *objects: Object, status: Object | None = None, delete: Sequence[Ref] = ()
+    ) -> list[Note]:
         resource = self.store.find(Ref.of(self.resource))
+        assert resource is not None
         self.kube.writes.clear()
         return await self.applier.carry_out(
             resource, Plan(objects=objects, status=status or {}, delete=delete)
@@ -88,6 +94,7 @@ async def test_equal_plan_writes_nothing_after_a_restart(world):
     applier = Applier(world.kube, store, WATCHED)
     world.kube.writes.clear()
     resource = store.find(Ref.of(world.resource))
+    assert resource is not None
     assert await applier.carry_out(resource, Plan(objects=[deployment()], status={"phase": "Ready"})) == []
     assert world.kube.writes == []
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -22,26 +23,29 @@ from media_gateway.core.errors import (
 from media_gateway_operator.kube.client import KubeClient, Limits
 from media_gateway_operator.kube.config import Access
 from media_gateway_operator.kube.errors import GoneError, NotLeaderError, TerminatingError
-from media_gateway_operator.kube.kinds import DEPLOYMENT, INGESTION_JOB, JOB, Ref
+from media_gateway_operator.kube.kinds import DEPLOYMENT, INGESTION_JOB, JOB, Object, Ref
 
 JOB_REF = Ref(JOB, "x", "one")
 MANIFEST = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "one", "namespace": "x"}}
 
 
-def refusal(code, reason="", message="no", **details):
+def refusal(code: int, reason: str = "", message: str = "no", **details: Any) -> Object:
     return {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details}
 
 
 class Server:
     """Answers as it is told and remembers what it was asked."""
 
-    def __init__(self):
-        self.asked, self.answers, self.bodies = [], [], []
-        self.headers = {}
+    def __init__(self) -> None:
+        self.address = ""
+        self.asked: list[web.Request] = []
+        self.answers: list[Object] = []
+        self.bodies: list[bytes] = []
+        self.headers: dict[str, str] = {}
         self.delay_s = 0.0
         self.now = self.most = 0
 
-    async def handle(self, request):
+    async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request)
         self.bodies.append(await request.read())
         self.now += 1
@@ -214,10 +218,10 @@ async def test_requests_a_second_are_bounded(server):
 
 
 class Fence:
-    def __init__(self, left_s):
+    def __init__(self, left_s: float) -> None:
         self.left_s = left_s
 
-    def check(self):
+    def check(self) -> float:
         if self.left_s <= 0:
             raise NotLeaderError("no")
         return self.left_s

@@ -1,11 +1,14 @@
 """What counts as a difference between a declared and a live object, and what is only the API server's way to write it."""
 
+from typing import Any
+
 import pytest
 
 from media_gateway_operator.engine.compare import differences
+from media_gateway_operator.kube.kinds import Object
 
 
-def pod(**container):
+def pod(**container: Any) -> Object:
     return {"spec": {"template": {"spec": {"containers": [{"name": "main", **container}]}}}}
 
 

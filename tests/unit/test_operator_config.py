@@ -11,11 +11,12 @@ from media_gateway.core.errors import NotConfiguredError
 from media_gateway_operator import __main__ as program
 from media_gateway_operator.kube import config
 from media_gateway_operator.kube.config import Access, find_access, from_kubeconfig
+from media_gateway_operator.kube.kinds import Object
 from media_gateway_operator.settings import PREFIX, OperatorSettings, load_settings
 from tests.cluster.machine.pki import Authority
 
 
-def write(path: Path, cluster, user, current="c"):
+def write(path: Path, cluster: Object, user: Object, current: str = "c") -> Path:
     document = {
         "clusters": [{"name": "cl", "cluster": cluster}],
         "users": [{"name": "u", "user": user}],
@@ -38,7 +39,7 @@ def test_certificates_from_files_or_inline(tmp_path, inline):
     authority = Authority(tmp_path)
     admin = authority.identity("admin", groups=["system:masters"])
 
-    def part(name, path):
+    def part(name: str, path: Path) -> dict[str, str]:
         if inline:
             return {f"{name}-data": base64.b64encode(path.read_bytes()).decode()}
         return {name: path.name}
@@ -114,7 +115,7 @@ def test_access_without_token_sends_none():
 
 @pytest.fixture
 def variables(monkeypatch):
-    def put(**values):
+    def put(**values: str) -> None:
         for name, value in values.items():
             monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
 

@@ -1,6 +1,8 @@
 """The control loop: what follows an event, a failure, a defect, and an end."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from prometheus_client import REGISTRY
@@ -10,14 +12,25 @@ from media_gateway.core.supervisor import Backoff
 from media_gateway_operator.engine.apply import Applier
 from media_gateway_operator.engine.cluster import LiveCluster
 from media_gateway_operator.engine.controller import FAILURES_SHOWN, Controller, Pace, Tools
-from media_gateway_operator.engine.plan import Note, Plan
+from media_gateway_operator.engine.plan import Cluster, Note, Plan, Snapshot
 from media_gateway_operator.engine.routes import Routes
 from media_gateway_operator.kube.errors import NotLeaderError, TerminatingError
-from media_gateway_operator.kube.kinds import CRON_JOB, INGESTION_JOB, JOB, MEDIA_GATEWAY, Ref
+from media_gateway_operator.kube.kinds import (
+    CRON_JOB,
+    INGESTION_JOB,
+    JOB,
+    MEDIA_GATEWAY,
+    Object,
+    Ref,
+    ResourceKind,
+)
 from media_gateway_operator.kube.store import Store
 from tests.support.memory_kube import MemoryKube
 from tests.support.waiting import eventually
 from tests.unit.test_operator_store import thing
+
+if TYPE_CHECKING:
+    from media_gateway_operator.engine.recorder import Recorder
 
 OWN = Ref(INGESTION_JOB, "x", "nightly")
 
@@ -27,53 +40,55 @@ class Fake:
 
     kind = INGESTION_JOB
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.plan = Plan(status={"phase": "Seen", "observedGeneration": 1})
-        self.error = None
-        self.hold = None
-        self.snapshots = []
+        self.error: Exception | None = None
+        self.hold: asyncio.Event | None = None
+        self.snapshots: list[Snapshot] = []
         self.depends_on = MEDIA_GATEWAY.kind
 
-    async def observe(self, snapshot, cluster):
+    async def observe(self, snapshot: Snapshot, cluster: Cluster) -> Snapshot:
         self.snapshots.append(snapshot)
         if self.hold:
             await self.hold.wait()
         return snapshot
 
-    def desired(self, observed):
+    def desired(self, observed: Snapshot) -> Plan:
         if self.error:
             raise self.error
         return self.plan
 
-    def interested(self, changed, cluster):
+    def interested(self, changed: Object, cluster: Cluster) -> Sequence[Ref]:
         return [OWN] if changed["kind"] == self.depends_on else ()
 
 
-class Told(list):
-    def tell(self, resource, note):
+class Told(list[Note]):
+    def tell(self, resource: Object, note: Note) -> None:
         self.append(note)
 
 
 class World:
-    def __init__(self):
+    def __init__(self) -> None:
         self.kube, self.store, self.fake, self.told = MemoryKube(), Store(), Fake(), Told()
         self.routes = Routes(self.store)
-        applier = Applier(self.kube, self.store, frozenset({INGESTION_JOB, JOB}), self.routes.written)
-        tools = Tools(self.store, LiveCluster(self.kube, self.store), applier, self.told)
+        client, watched = self.kube.as_client(), frozenset({INGESTION_JOB, JOB})
+        applier = Applier(client, self.store, watched, self.routes.written)
+        recorder = cast("Recorder", self.told)
+        tools = Tools(self.store, LiveCluster(client, self.store), applier, recorder)
         pace = Pace(concurrency=2, timeout_s=0.2, resync_s=600, backoff=Backoff(base_s=0.01, max_s=0.05))
         self.controller = Controller(self.fake, tools, pace)
         self.routes.add(self.controller)
 
-    def see(self, something):
+    def see(self, something: Object) -> None:
         if self.store.put(something):
             self.routes.changed(something)
 
-    def create(self, kind=INGESTION_JOB, name="nightly", **rest):
+    def create(self, kind: ResourceKind = INGESTION_JOB, name: str = "nightly", **rest: Any) -> Object:
         made = self.kube.put(thing(kind, name, **rest))
         self.see(made)
         return made
 
-    def timers(self):
+    def timers(self) -> dict[Ref, float]:
         loop = asyncio.get_running_loop()
         return {ref: timer.when() - loop.time() for ref, timer in self.controller.queue._timers.items()}
 

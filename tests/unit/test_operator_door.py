@@ -1,9 +1,12 @@
 """The progress door: a pod may report for its own job, and for nothing else."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import jwt
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import BaseModel
@@ -11,7 +14,7 @@ from pydantic import BaseModel
 from media_gateway.core.errors import NotFoundError
 from media_gateway_operator.engine import tokens as module
 from media_gateway_operator.engine.progress_door import PODS_KEPT, ProgressDoor
-from media_gateway_operator.kube.kinds import INGESTION_JOB, JOB, POD, Ref
+from media_gateway_operator.kube.kinds import INGESTION_JOB, JOB, POD, Object, Ref
 from media_gateway_operator.kube.store import Store
 from tests.support.memory_kube import MemoryKube
 from tests.unit.test_operator_store import thing
@@ -24,11 +27,11 @@ class Report(BaseModel):
 
 
 class Kube(MemoryKube):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.keys, self.fetched = {"one": KEY}, 0
 
-    async def read(self, path, **params):
+    async def read(self, path: str, **params: str) -> Object:
         if path != module.KEYS_PATH:
             raise NotFoundError(path)
         self.fetched += 1
@@ -40,22 +43,24 @@ class Kube(MemoryKube):
 
 
 class World:
-    def __init__(self):
-        self.kube, self.store, self.leader, self.reports = Kube(), Store(), None, []
+    def __init__(self) -> None:
+        self.kube, self.store = Kube(), Store()
+        self.leader: str | None = None
+        self.reports: list[tuple[str, str, str, int]] = []
         job = self.put(thing(INGESTION_JOB, "nightly"))
         self.job = self.put(thing(JOB, "nightly-1", owner=job))
         self.pod = self.kube.put(thing(POD, "nightly-1-abc", owner=self.job))
-        self.door = ProgressDoor(self.kube, self.store, self, Report, lambda: self.leader)
+        self.door = ProgressDoor(self.kube.as_client(), self.store, self, Report, lambda: self.leader)
 
-    def put(self, something):
+    def put(self, something: Object) -> Object:
         made = self.kube.put(something)
         self.store.put(made)
         return made
 
-    def report(self, namespace, name, pod, payload):
+    def report(self, namespace: str, name: str, pod: str, payload: Report) -> None:
         self.reports.append((namespace, name, pod, payload.read))
 
-    def token(self, key=KEY, kid="one", **changes):
+    def token(self, key: rsa.RSAPrivateKey = KEY, kid: str = "one", **changes: Any) -> str:
         claims = {
             "aud": ["media-gateway-operator"],
             "exp": time.time() + 600,
@@ -79,7 +84,12 @@ async def client(world):
         yield client
 
 
-async def post(client, token, path="/v1/progress/x/nightly", body='{"read": 5}'):
+async def post(
+    client: TestClient[web.Request, web.Application],
+    token: str | None,
+    path: str = "/v1/progress/x/nightly",
+    body: str = '{"read": 5}',
+) -> tuple[int, str, Mapping[str, str]]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     answer = await client.post(path, data=body, headers=headers, allow_redirects=False)
     return answer.status, await answer.text(), answer.headers

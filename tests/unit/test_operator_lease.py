@@ -21,8 +21,8 @@ def kube():
     return MemoryKube()
 
 
-def replica(kube, name, terms=TERMS):
-    return Lease(kube, REF, name, terms=terms, address=f"http://{name}:8088")
+def replica(kube: MemoryKube, name: str, terms: Terms = TERMS) -> Lease:
+    return Lease(kube.as_client(), REF, name, terms=terms, address=f"http://{name}:8088")
 
 
 async def test_first_one_leads_and_says_where_it_is(kube):

@@ -89,7 +89,7 @@ def test_namespaces_take_turns_however_long_one_line_is():
         queue.add(key("big", str(number)), 0.0)
     queue.add(key("small", "one"), 1.0)
     queue.add(key("small", "two"), 1.0)
-    taken = [queue.take()[0] for _ in range(4)]
+    taken = [turn[0] for turn in (queue.take() for _ in range(4)) if turn]
     assert Counter(one.namespace for one in taken) == {"big": 2, "small": 2}
 
 
@@ -104,15 +104,15 @@ def test_oldest_is_the_first_in_line():
 class Work:
     """Counts, and finishes when told."""
 
-    def __init__(self):
-        self.done = Counter()
+    def __init__(self) -> None:
+        self.done: Counter[Ref] = Counter()
         self.open = asyncio.Event()
         self.open.set()
-        self.at_once = Counter()
+        self.at_once: Counter[Ref] = Counter()
         self.most = 0
-        self.error = None
+        self.error: Exception | None = None
 
-    async def __call__(self, key):
+    async def __call__(self, key: Ref) -> None:
         self.at_once[key] += 1
         self.most = max(self.most, *self.at_once.values())
         await self.open.wait()

@@ -1,15 +1,25 @@
 """The operator's store: newest wins, gone stays gone, memory follows what exists."""
 
 import random
+from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from media_gateway_operator.kube.kinds import CRON_JOB, INGESTION_JOB, JOB, Ref
+from media_gateway_operator.kube.kinds import CRON_JOB, INGESTION_JOB, JOB, Object, Ref, ResourceKind
 from media_gateway_operator.kube.store import GRAVES, Store, owner_ref
 
 
-def thing(kind=JOB, name="one", *, version=1, uid=None, owner=None, namespace="x", **rest):
-    metadata = {
+def thing(
+    kind: ResourceKind = JOB,
+    name: str = "one",
+    *,
+    version: int = 1,
+    uid: str | None = None,
+    owner: Object | None = None,
+    namespace: str = "x",
+    **rest: Any,
+) -> Object:
+    metadata: Object = {
         "name": name,
         "namespace": namespace,
         "uid": uid or f"uid-{name}",
@@ -30,10 +40,16 @@ def thing(kind=JOB, name="one", *, version=1, uid=None, owner=None, namespace="x
     return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
 
 
+def kept(store: Store) -> Object:
+    found = store.find(Ref(JOB, "x", "one"))
+    assert found is not None
+    return found
+
+
 def test_object_comes_back_as_it_was_without_managed_fields():
     store = Store()
     assert store.put(thing(spec={"a": [1, {"b": None}]}))
-    found = store.find(Ref(JOB, "x", "one"))
+    found = kept(store)
     assert found["spec"] == {"a": [1, {"b": None}]}
     assert "managedFields" not in found["metadata"]
 
@@ -43,7 +59,7 @@ def test_older_and_equal_versions_bring_nothing():
     store.put(thing(version=9, spec={"n": 9}))
     assert not store.put(thing(version=9, spec={"n": 9}))
     assert not store.put(thing(version=10_0 // 20, spec={"n": 5}))
-    assert store.find(Ref(JOB, "x", "one"))["spec"] == {"n": 9}
+    assert kept(store)["spec"] == {"n": 9}
 
 
 def test_version_is_compared_as_a_number():
@@ -56,7 +72,7 @@ def test_new_version_of_the_same_content_is_no_news():
     store = Store()
     store.put(thing(version=1, spec={"n": 1}))
     assert not store.put(thing(version=2, spec={"n": 1}))
-    assert store.find(Ref(JOB, "x", "one"))["metadata"]["resourceVersion"] == "2"
+    assert kept(store)["metadata"]["resourceVersion"] == "2"
 
 
 def test_late_answer_does_not_bring_a_deleted_object_back():
@@ -72,7 +88,7 @@ def test_deletion_of_a_predecessor_leaves_the_namesake():
     store.put(thing(version=1, uid="first"))
     assert store.put(thing(version=5, uid="second"))
     assert not store.drop(Ref(JOB, "x", "one"), "first")
-    assert store.find(Ref(JOB, "x", "one"))["metadata"]["uid"] == "second"
+    assert kept(store)["metadata"]["uid"] == "second"
 
 
 def test_owned_are_children_and_their_children():
@@ -136,6 +152,6 @@ def test_any_order_of_arrival_ends_with_the_newest(rng: random.Random, newest: i
     events = [thing(version=version, spec={"n": version}) for version in range(1, newest + 1)] * 2
     rng.shuffle(events)
     told = [store.put(event) for event in events]
-    assert store.find(Ref(JOB, "x", "one"))["spec"] == {"n": newest}
+    assert kept(store)["spec"] == {"n": newest}
     assert told[0]
     assert sum(told) <= newest

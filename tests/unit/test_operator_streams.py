@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientResponse, ClientSession, web
 from aiohttp.test_utils import TestServer
 
 from media_gateway_operator.kube.config import Access
@@ -16,11 +16,13 @@ RESOURCES = Stream(INGESTION_JOB, None)
 
 
 class Server:
-    def __init__(self):
-        self.say, self.tokens, self.accepted = asyncio.Queue(), [], "t"
-        self.queries, self.oldest = [], 0
+    def __init__(self) -> None:
+        self.address, self.accepted, self.oldest = "", "t", 0
+        self.say: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.tokens: list[str | None] = []
+        self.queries: list[dict[str, str]] = []
 
-    async def handle(self, request):
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         self.tokens.append(request.headers.get("Authorization"))
         if self.tokens[-1] != f"Bearer {self.accepted}":
             return web.Response(status=401)
@@ -70,7 +72,7 @@ async def session(streams):
         yield session
 
 
-async def ask(session, server, stream, **query):
+async def ask(session: ClientSession, server: Server, stream: Stream, **query: str) -> ClientResponse:
     return await session.get(f"{server.address}{stream.path}", params=query)
 
 
@@ -114,9 +116,9 @@ async def test_watch_from_a_forgotten_version_begins_anew(streams, session, serv
 async def test_silence_ages_and_any_line_makes_young(streams, session, server):
     streams.restart()
     response = await ask(session, server, JOBS, watch="true")
-    heard = []
+    heard: list[bytes] = []
 
-    async def listen():
+    async def listen() -> None:
         async for data in response.content.iter_chunked(1024):
             heard.append(data)  # noqa: PERF401 - looked at while it grows
 

@@ -22,7 +22,7 @@ asyncio.run(main())
 """
 
 
-def run(**values):
+def run(**values: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(**values)],
         capture_output=True,
