@@ -105,7 +105,7 @@ async def test_sigterm_keeps_the_checkpoint_and_the_next_process_goes_on(
     job: Job, operator: Operator, database: Database
 ):
     job.reports_to(operator.url)
-    document = job.films(*map(film, range(1, 5_001)))
+    document = job.films(*map(film, range(1, 2_001)))
     process = await job.start(document)
 
     async def has_begun() -> bool:
@@ -118,7 +118,7 @@ async def test_sigterm_keeps_the_checkpoint_and_the_next_process_goes_on(
     assert process.returncode == 1, output.decode()
     assert "run the job again" in json.loads(output.splitlines()[-1])["message"]
     assert operator.final["state"] == "Suspended"
-    assert 0 < operator.final["read"] < 5_000
+    assert 0 < operator.final["read"] < 2_000
     (run,) = await make_runner(database).store.page(before=None, limit=10)
     assert run.state is RunState.SUSPENDED
 
@@ -126,7 +126,7 @@ async def test_sigterm_keeps_the_checkpoint_and_the_next_process_goes_on(
     status, log = await job.run(document)
 
     assert status == 0, log
-    assert (operator.final["state"], operator.final["read"]) == ("Complete", 5_000)
+    assert (operator.final["state"], operator.final["read"]) == ("Complete", 2_000)
     assert len(await make_runner(database).store.page(before=None, limit=10)) == 1
 
 
