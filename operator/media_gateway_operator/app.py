@@ -212,7 +212,7 @@ async def assembled(
         routes = Routes(store)
         resources = tuple(one.kind for one in known)
         recorder = Recorder(client, settings.identity)
-        applier = Applier(client, store, frozenset((*resources, *CHILDREN)), routes.written)
+        applier = Applier(client, store, frozenset((*resources, *CHILDREN)), routes.written, routes.changed)
         tools = Tools(store, LiveCluster(client, store), applier, recorder)
         controllers = [Controller(one, tools, _pace(settings)) for one in known]
         for controller in controllers:

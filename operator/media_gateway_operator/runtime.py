@@ -73,13 +73,15 @@ class Runtime:
         self._inactivity_s = inactivity_s
         self._to_fill: asyncio.Queue[Stream] = asyncio.Queue()
         self._unfilled: set[Stream] = set()
+        self._shut: set[Stream] = set()
         self.synced = asyncio.Event()
         """Set once all that exists is in the store."""
         self.kinds = (*resources, *children)
         self.streams = Streams(
             access,
             [Stream(kind, namespace) for kind in self.kinds for namespace in self._namespaces or (None,)],
-            self._to_fill.put_nowait,
+            self._relisted,
+            self._refused,
         )
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
@@ -200,15 +202,37 @@ class Runtime:
         if self.store.drop(ref, uid):
             self._routes.changed(thing)
 
+    def _relisted(self, stream: Stream) -> None:
+        self._shut.discard(stream)
+        self._to_fill.put_nowait(stream)
+
+    def _refused(self, stream: Stream) -> None:
+        if stream in self._shut:
+            return
+        self._shut.add(stream)
+        whole = {one for one in self.streams if one.namespace == stream.namespace}
+        if whole <= self._shut:
+            _log.warning(
+                "no right to see a namespace, it is left alone until there is; see that it exists and has the role",
+                namespace=stream.namespace,
+            )
+            # What it holds can't be known; the other namespaces don't wait for it.
+            self._filled(whole)
+
+    def _filled(self, streams: Collection[Stream]) -> None:
+        self._unfilled.difference_update(streams)
+        if not self._unfilled and not self.synced.is_set():
+            _log.info("synced", objects=len(self.store))
+            self.synced.set()
+
     async def _fill_forever(self) -> None:
         while True:
             stream = await self._to_fill.get()
-            while not await self._fill(stream):  # noqa: ASYNC110 - each turn asks the API server
-                await asyncio.sleep(1.0)
-            self._unfilled.discard(stream)
-            if not self._unfilled and not self.synced.is_set():
-                _log.info("synced", objects=len(self.store))
-                self.synced.set()
+            if await self._fill(stream):
+                self._filled({stream})
+            else:
+                # Later, and the others meanwhile.
+                asyncio.get_running_loop().call_later(1.0, self._to_fill.put_nowait, stream)
 
     async def _fill(self, stream: Stream) -> bool:
         """List a stream's objects once its watch has begun: what is there no longer has gone unseen."""

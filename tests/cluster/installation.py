@@ -66,6 +66,11 @@ class Platform:
 
         return __version__
 
+    @property
+    def operator(self) -> str:
+        """Its Deployment."""
+        return f"deployment/{RELEASE}-{OPERATOR}"
+
     async def get(self, resource: str) -> dict[str, Any]:
         """An object of the samples' namespace, or a list of them."""
         found: dict[str, Any] = await self.media("get", resource)
@@ -88,7 +93,8 @@ class Platform:
         except KubectlError as error:
             now = json.dumps(await self.status(resource), indent=1)
             pods = await self.media.text("get", "pods")
-            raise AssertionError(f"{error}\n{now}\n{pods}") from error
+            log = await self.system.text("logs", self.operator, "--tail=20")
+            raise AssertionError(f"{error}\n{now}\n{pods}\n{log}") from error
 
     async def patch(self, resource: str, change: dict[str, Any]) -> None:
         """A JSON merge patch, as a user makes it."""

@@ -144,9 +144,10 @@ async def test_trainer_says_that_it_can_not_train_yet(kube: Kubectl) -> None:
     assert "no training yet" in log
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("server", ["postgres", "redis", "kafka"])
 async def test_server_for_development_answers_and_stops_in_good_order(kube: Kubectl, server: str) -> None:
-    check = {"exec": {"command": ["dev-backends", "check", server]}, "periodSeconds": 1, "timeoutSeconds": 5}
+    check = {"exec": {"command": ["dev-backends", "check", server]}, "periodSeconds": 3, "timeoutSeconds": 10}
     env = [
         {"name": "MEDIA_GATEWAY_POSTGRES_PASSWORD", "value": "word"},
         {"name": "MEDIA_GATEWAY_REDIS_PASSWORD", "value": "word"},
@@ -155,7 +156,7 @@ async def test_server_for_development_answers_and_stops_in_good_order(kube: Kube
     image = "dev-backends-kafka" if server == "kafka" else "dev-backends"
     document = pod(server, image, args=["dev-backends", server], env=env, readinessProbe=check)
     await kube("create", "-f", "-", document=document)
-    await kube.text("wait", f"pod/{server}", "--for=condition=Ready", "--timeout=200s", timeout_s=220)
+    await kube.text("wait", f"pod/{server}", "--for=condition=Ready", "--timeout=400s", timeout_s=420)
 
     followed = asyncio.create_task(kube.text("logs", "--follow", server, timeout_s=120))
     await kube.text("delete", "pod", server, "--wait=false")

@@ -127,8 +127,7 @@ async def test_migration_that_fails_says_why_and_heals_with_the_secret(platform:
 
     migrated = await eventually(failed, timeout_s=60, interval_s=0.3)
     assert migrated is not None
-    assert "exit code 78" in migrated["message"]
-    assert "MEDIA_GATEWAY_DATABASE_URL: not a URL" in migrated["message"]
+    assert "exit code 78: MEDIA_GATEWAY_DATABASE_URL: not an address" in migrated["message"]
     assert (await platform.condition(GATEWAY, "Degraded"))["reason"] == "MigrationFailed"
     assert (await platform.condition(GATEWAY, "Ready"))["reason"] == "MigrationFailed"
     with pytest.raises(KubectlError, match="not found"):

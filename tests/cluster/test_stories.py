@@ -339,7 +339,12 @@ async def test_namespace_goes_away_while_the_operator_works_in_it(
     record_property(
         "seconds until a namespace with a starting gateway is gone", round(time.monotonic() - began, 1)
     )
-    # Its role went with it; the operator goes on where it still may.
+    # Its role went with it; the operator goes on where it still may, and begins there anew.
     await _deleted_child_is_back(platform, SERVICE)
     pods = (await platform.system("get", "pods"))["items"]
     assert [status["restartCount"] for one in pods for status in one["status"]["containerStatuses"]] == [0]
+    await platform.system.text("rollout", "restart", platform.operator)
+    await platform.system.text("rollout", "status", platform.operator, "--timeout=120s", timeout_s=130)
+    await platform.patch(GATEWAY, {"spec": {"rollout": {"progressDeadlineSeconds": 602}}})
+    await platform.seen(GATEWAY, timeout_s=60)
+    await _deleted_child_is_back(platform, SERVICE)

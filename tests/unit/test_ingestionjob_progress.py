@@ -34,6 +34,7 @@ class Server:
         self.written: list[Object] = []
         self.woken: list[str] = []
         self.error: Exception | None = None
+        self.changed: Object = {}
         self.tries = 0
         self.board = ProgressBoard(self, self._find, self._keep, lambda ref: self.woken.append(ref.name))
 
@@ -46,6 +47,7 @@ class Server:
 
     def _keep(self, answer):
         self.jobs[answer["metadata"]["name"]] = answer
+        return True
 
     async def apply_status(self, manifest, *, manager):
         assert manager == PROGRESS_MANAGER
@@ -54,7 +56,8 @@ class Server:
             raise self.error
         self.written.append(manifest)
         job = self.jobs[manifest["metadata"]["name"]]
-        return {**job, "status": {**job["status"], **manifest["status"]}}
+        metadata = {**job["metadata"], **self.changed}
+        return {**job, "metadata": metadata, "status": {**job["status"], **manifest["status"]}}
 
     def report(self, read: int, name: str = "films", **more: Any) -> None:
         body: Object = {"state": "Running", "read": read, "written": read, "skipped": 0, "failed": 0} | more
@@ -266,3 +269,13 @@ async def test_the_task_writes_by_itself():
         await eventually(lambda: len(server.board) == 0)
     finally:
         task.cancel()
+
+
+async def test_a_change_that_the_answer_brings_before_the_watch_is_looked_at(server):
+    server.report(1)
+    await server.flush()
+    assert server.woken == []
+    server.changed = {"generation": 2}
+    server.report(2)
+    await server.flush(after_s=10)
+    assert server.woken == ["films"]

@@ -39,7 +39,10 @@ class World:
     def __init__(self) -> None:
         self.kube, self.store = MemoryKube(), Store()
         self.told: list[Object] = []
-        self.applier = Applier(self.kube.as_client(), self.store, WATCHED, self.told.append)
+        self.changed: list[Object] = []
+        self.applier = Applier(
+            self.kube.as_client(), self.store, WATCHED, self.told.append, self.changed.append
+        )
         self.resource = self.put({
             "apiVersion": INGESTION_JOB.api_version,
             "kind": "IngestionJob",
@@ -97,6 +100,17 @@ async def test_equal_plan_writes_nothing_after_a_restart(world):
     assert resource is not None
     assert await applier.carry_out(resource, Plan(objects=[deployment()], status={"phase": "Ready"})) == []
     assert world.kube.writes == []
+
+
+async def test_change_that_our_write_brings_before_the_watch_is_looked_at(world):
+    world.kube.put({**world.resource, "metadata": {**world.resource["metadata"], "generation": 2}})
+    await world.do(deployment(), status={"phase": "Ready"})
+    assert [one["metadata"]["name"] for one in world.changed] == ["owner"]
+    world.kube.put({**world.kube.objects[CHILD], "status": {"readyReplicas": 1}})
+    await world.do(deployment(replicas=3), status={"phase": "Ready"})
+    assert [one["metadata"]["name"] for one in world.changed] == ["owner", "child"]
+    await world.do(deployment(replicas=4), status={"phase": "Degraded"})
+    assert len(world.changed) == 2, "what the plan knew is no news"
 
 
 async def test_changed_plan_is_applied_and_is_no_drift(world):

@@ -21,12 +21,15 @@ class Server:
         self.say: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.tokens: list[str | None] = []
         self.queries: list[dict[str, str]] = []
+        self.forbidden = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.tokens.append(request.headers.get("Authorization"))
         if self.tokens[-1] != f"Bearer {self.accepted}":
             return web.Response(status=401)
         self.queries.append(dict(request.query))
+        if self.forbidden:
+            return web.json_response({"kind": "Status", "code": 403}, status=403)
         if int(request.query.get("resourceVersion", self.oldest)) < self.oldest:
             return web.json_response({"kind": "Status", "code": 410}, status=410)
         if "watch" not in request.query:
@@ -55,6 +58,11 @@ def relisted():
 
 
 @pytest.fixture
+def refused():
+    return []
+
+
+@pytest.fixture
 def token_file(tmp_path):
     file = tmp_path / "token"
     file.write_text("t")
@@ -62,8 +70,9 @@ def token_file(tmp_path):
 
 
 @pytest.fixture
-def streams(server, relisted, token_file):
-    return Streams(Access(server.address, token_file=token_file), [JOBS, RESOURCES], relisted.append)
+def streams(server, relisted, refused, token_file):
+    access = Access(server.address, token_file=token_file)
+    return Streams(access, [JOBS, RESOURCES], relisted.append, refused.append, refused_pause_s=0)
 
 
 @pytest.fixture
@@ -146,3 +155,14 @@ async def test_refusal_is_no_sign_of_life(streams, session, server):
     server.accepted = "another"
     await ask(session, server, JOBS, limit="5")
     assert streams.ages() == {}
+
+
+async def test_namespace_without_a_right_is_told_and_does_not_grow_old(session, server, streams, refused):
+    server.forbidden = True
+    streams.restart()
+    await eventually(lambda: min(streams.ages().values()) > 0.2)
+    for stream in (JOBS, RESOURCES):
+        assert (await ask(session, server, stream)).status == 403
+    assert refused == [JOBS]
+    ages = streams.ages()
+    assert ages[JOBS] < 0.2 < ages[RESOURCES]

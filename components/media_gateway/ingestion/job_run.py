@@ -89,6 +89,7 @@ class _Watch:
     def __init__(self, reporter: ProgressReporter, stop: Stop) -> None:
         self.reporter = reporter
         self.stop = stop
+        self._waits = False
         self._logged = time.monotonic()
 
     def progress(self, progress: Progress) -> None:
@@ -110,6 +111,13 @@ class _Watch:
         self.reporter.say(detail)
         if self._due():
             _log.info("delivering", left=detail, percent=percent)
+
+    def waits(self, problem: str) -> None:
+        """The database is away."""
+        self.reporter.say(f"waits for the database: {problem}")
+        if not self._waits:
+            self._waits = True
+            _log.warning("waits for the database", problem=problem)
 
     def _due(self) -> bool:
         if time.monotonic() - self._logged < LOG_EVERY_S:
@@ -165,7 +173,7 @@ async def _backends(settings: Settings, watch: _Watch) -> AsyncIterator[Backends
             await migrations.demand(url)
         except MediaGatewayError as error:
             if error.retryable:
-                watch.say(f"waits for the database: {error.message}")
+                watch.waits(error.message)
             raise
 
     deadline = Deadline.after(round(settings.ingestion_patience_s * 1000))

@@ -18,7 +18,7 @@ from media_gateway_operator.engine.plan import Note, Plan
 from media_gateway_operator.kube.client import KubeClient
 from media_gateway_operator.kube.errors import NotLeaderError, TerminatingError
 from media_gateway_operator.kube.kinds import APPLIED_HASH, Object, Ref, ResourceKind
-from media_gateway_operator.kube.store import Store, controller_of
+from media_gateway_operator.kube.store import Store, controller_of, wish_of
 
 PROGRESS_FIELDS: Final = frozenset({"progress", "cursor"})
 """Fields of a status that belong to the progress manager."""
@@ -44,6 +44,8 @@ class Applier:
         Kinds that the store knows completely (of what is ours); others are read before they are written.
     written
         Told of each object as it is after our write, if that brought anything new.
+    changed
+        Told instead if it brought somebody else's change too, which the plan did not know of.
     """
 
     def __init__(
@@ -52,11 +54,13 @@ class Applier:
         store: Store,
         watched: frozenset[ResourceKind],
         written: Callable[[Object], None] = lambda _: None,
+        changed: Callable[[Object], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._store = store
         self._watched = watched
         self._written = written
+        self._changed = changed
 
     async def carry_out(self, resource: Object, plan: Plan) -> list[Note]:
         """Make it so; gives what else is to be told.
@@ -98,7 +102,7 @@ class Applier:
             return []
         drifted = (live["metadata"].get("annotations") or {}).get(APPLIED_HASH) == digest
         answer = await self._client.apply(declared)
-        self._keep(ref, answer, digest)
+        self._keep(ref, answer, digest, foreign=answer.get("status") != live.get("status"))
         if not drifted or answer["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]:
             return []
         metrics.drift_corrected.labels(ref.kind.kind).inc()
@@ -123,12 +127,15 @@ class Applier:
             answer = await self._client.apply(declared)
         self._keep(ref, answer, digest)
 
-    def _keep(self, ref: Ref, answer: Object, digest: str) -> None:
+    def _keep(self, ref: Ref, answer: Object, digest: str, *, foreign: bool = False) -> None:
         if ref.kind not in self._watched:
             return
-        if self._store.put(answer):
-            self._written(answer)
+        self._put(answer, foreign=foreign)
         self._store.verify(ref, digest)
+
+    def _put(self, answer: Object, *, foreign: bool) -> None:
+        if self._store.put(answer):
+            (self._changed if foreign else self._written)(answer)
 
     async def _delete(self, resource: Object, refs: Sequence[Ref]) -> None:
         for ref in refs:
@@ -160,8 +167,7 @@ class Applier:
             "status": status,
         }
         answer = await self._client.apply_status(manifest)
-        if self._store.put(answer):
-            self._written(answer)
+        self._put(answer, foreign=wish_of(answer) != wish_of(resource))
         # Should the API server keep it in other words, this version of it is not written again.
         self._store.verify(ref, digest)
 

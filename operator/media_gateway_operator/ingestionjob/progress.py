@@ -34,6 +34,7 @@ from media_gateway_operator.kube.kinds import (
     Object,
     Ref,
 )
+from media_gateway_operator.kube.store import wish_of
 
 INTERVAL_S: Final = 10.0
 """Least time between two writes for one job."""
@@ -116,7 +117,7 @@ class ProgressBoard:
     find
         A watched object, from the store.
     keep
-        Takes an object that the API server answered with (into the store).
+        Takes an object that the API server answered with (into the store); says whether it brought anything new.
     wake
         Makes the reconciler look at a job again: one that was Stalled isn't any more.
     """
@@ -125,7 +126,7 @@ class ProgressBoard:
         self,
         client: StatusWriter,
         find: Callable[[Ref], Object | None],
-        keep: Callable[[Object], Any],
+        keep: Callable[[Object], bool],
         wake: Callable[[Ref], Any],
         *,
         interval_s: float = INTERVAL_S,
@@ -223,7 +224,9 @@ class ProgressBoard:
             self._delay(ref, entry)
         else:
             _writes.labels("written").inc()
-            self._keep(answer)
+            if self._keep(answer) and wish_of(answer) != wish_of(resource):
+                # The watch, which brings that change later, has no news by then.
+                self._wake(ref)
             self._written(ref, entry)
             if is_true(answer.get("status") or {}, "Stalled"):
                 self._wake(ref)

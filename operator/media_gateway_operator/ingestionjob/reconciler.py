@@ -77,7 +77,10 @@ def _depends(job: Object, gateway: str) -> bool:
 def _finished(seen: Observed) -> Plan:
     """What is left of a job that has ended: its status, and the time after which it is deleted."""
     known = own(before(seen.snapshot))
-    status = {**known, "observedGeneration": seen.snapshot.resource["metadata"].get("generation", 1)}
+    generation = seen.snapshot.resource["metadata"].get("generation", 1)
+    # An end holds for every later spec; kubectl wait passes over a condition that speaks of an earlier one.
+    conditions = [{**one, "observedGeneration": generation} for one in known.get("conditions", ())]
+    status = {**known, "observedGeneration": generation, "conditions": conditions}
     delete = single.remains(seen)
     ttl_s = seen.snapshot.resource["spec"].get("ttlSecondsAfterFinished")
     ended = parse_time(known.get("completionTime"))

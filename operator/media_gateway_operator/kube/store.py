@@ -163,6 +163,15 @@ def controller_of(thing: Object) -> Object | None:
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
+def wish_of(thing: Object) -> Object:
+    """What people have said of an object: another one means that it must be looked at again.
+
+    The answer to a write of ours may bring it before the watch does, which then brings nothing new.
+    """
+    said = ("generation", "labels", "annotations", "deletionTimestamp")
+    return {name: thing["metadata"].get(name) for name in said}
+
+
 def owner_ref(thing: Object) -> Ref | None:
     """An object's controller, if it is of one of our kinds."""
     owner = controller_of(thing)

@@ -5,6 +5,7 @@ was last heard of, and when it has begun anew after a list, so that the operator
 out what went unseen.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from media_gateway_operator.kube.kinds import MANAGER, ResourceKind
 
 NOBODY: Final = "NOBODY"
 """No object can have this name: it has capitals."""
+
+REFUSED_PAUSE_S: Final = 20.0
+"""How long a refusal is kept from the library, which asks again, and complains, at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,22 @@ class Streams:
     ----------
     relisted
         Called when a watch has begun after a list.
+    refused
+        Called when there is no right to see what a namespace holds: it is gone, and the role in it, or not there yet.
     """
 
-    def __init__(self, access: Access, streams: Iterable[Stream], relisted: Callable[[Stream], None]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        streams: Iterable[Stream],
+        relisted: Callable[[Stream], None],
+        refused: Callable[[Stream], None] = lambda _: None,
+        *,
+        refused_pause_s: float = REFUSED_PAUSE_S,
+    ) -> None:
         self._access = access
+        self._refused = refused
+        self._refused_pause_s = refused_pause_s
         self._root = URL(access.server).path.rstrip("/")
         self._streams = {f"{self._root}{stream.path}": stream for stream in streams}
         self._relisted = relisted
@@ -100,6 +116,11 @@ class Streams:
             response = await self._sent(request, handler)
         if response.status < HTTPStatus.MULTIPLE_CHOICES:
             self._answered(stream, response, watches=watches)
+        elif response.status == HTTPStatus.FORBIDDEN and stream.namespace is not None:
+            # An answer too: nothing is wrong with the connection, and a restart of the process would not help.
+            self._note(stream)
+            self._refused(stream)
+            await asyncio.sleep(self._refused_pause_s)
         return response
 
     async def _sent(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -52,8 +52,17 @@ async def _migrate(settings: CoreSettings) -> None:
     if url.startswith("embedded:"):
         raise NotConfiguredError("MEDIA_GATEWAY_DATABASE_URL: must be the URL of the database to migrate")
 
+    told = False
+
     async def attempt() -> None:
-        before = await migrations.current(url)
+        nonlocal told
+        try:
+            before = await migrations.current(url)
+        except MediaGatewayError as error:
+            if error.retryable and not told:
+                told = True
+                _log.warning("waits for the database", problem=error.message)
+            raise
         await migrations.migrate(url)
         _log.info("the schema is of this release", revision=migrations.head(), before=before)
 
