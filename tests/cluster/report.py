@@ -1,6 +1,7 @@
 """What ran on which cluster, what was skipped and why: at the end of the run, and as a file."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,8 @@ class Report:
     passed: dict[str, float]
     """Seconds by test."""
     failed: list[str]
+    again: dict[str, int]
+    """Tests that failed and were run again, and how often: a crowded machine, or a claim that does not always hold."""
     skipped: dict[str, str]
     """Reason by test."""
     measured: dict[str, Any]
@@ -29,12 +32,12 @@ class Report:
         """Take it from what pytest's terminal reporter has collected."""
         passed = {each.nodeid: round(each.duration, 2) for each in stats.get("passed", ())}
         failed = sorted({each.nodeid for outcome in ("failed", "error") for each in stats.get(outcome, ())})
+        again = dict(Counter(each.nodeid for each in stats.get("rerun", ())))
         skipped = {each.nodeid: _reason(each.longrepr) for each in stats.get("skipped", ())}
         reports = [each for outcome in ("passed", "failed") for each in stats.get(outcome, ())]
         measured = {name: value for each in reports for name, value in each.user_properties}
-        return cls(
-            cluster.provider, cluster.context, sorted(cluster.abilities), passed, failed, skipped, measured
-        )
+        abilities = sorted(cluster.abilities)
+        return cls(cluster.provider, cluster.context, abilities, passed, failed, again, skipped, measured)
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -42,6 +45,9 @@ class Report:
         yield f"ran: {len(self.passed) + len(self.failed)}, of which failed: {len(self.failed)}"
         for what, value in self.measured.items():
             yield f"{what}: {value}"
+        yield f"run again after a failure: {len(self.again)}"
+        for name, times in sorted(self.again.items()):
+            yield f"  {name}: {times} times"
         yield f"skipped: {len(self.skipped)}"
         for name, reason in sorted(self.skipped.items()):
             yield f"  {name}: {reason}"

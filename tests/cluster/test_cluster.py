@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -97,9 +98,8 @@ async def test_pods_find_services_by_name(web: Kubectl) -> None:
         ask = f"import urllib.request as r; print(r.urlopen('http://{host}:8000/etc/hostname', timeout=5).status)"
         return (await web.text("exec", "web", "--", "python3", "-c", ask)).strip() == "200"
 
-    await eventually(lambda: answered("web"), timeout_s=60)
-    assert await answered(f"web.{web.namespace}")
-    assert await answered(f"web.{web.namespace}.svc.cluster.local")
+    for host in ("web", f"web.{web.namespace}", f"web.{web.namespace}.svc.cluster.local"):
+        await eventually(partial(answered, host), timeout_s=60)
 
 
 async def test_unknown_service_name_is_not_found_at_once(web: Kubectl) -> None:

@@ -257,6 +257,7 @@ async def test_the_task_writes_by_itself():
     server = Server.__new__(Server)
     server.jobs = {"films": Server._job("films")}
     server.written, server.woken, server.error, server.tries = [], [], None, 0
+    server.changed = {}
     server.board = ProgressBoard(server, server._find, server._keep, print, interval_s=0.2)
     task = asyncio.create_task(server.board.run())
     try:
