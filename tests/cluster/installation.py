@@ -205,6 +205,8 @@ def pod(name: str, image: str, *command: str) -> dict[str, Any]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": list(command),
+        # Without a request it would get what the others leave of a busy node: nothing.
+        "resources": {"requests": {"cpu": "100m"}},
         "securityContext": CONTAINER_SECURITY,
     }
     return {

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.cluster
 POINT_S = 60.0
 """How long one step of a point may take: a kill, a start, the rest of the scenario."""
 
-SAMPLE = 10
+SAMPLE = 5
 """Points of each variant in the quick run."""
 
 VARIANTS = ("before", "after")

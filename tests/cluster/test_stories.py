@@ -166,10 +166,11 @@ async def _goes_on_where_it_was(platform: Platform) -> None:
 
     async def further() -> bool:
         now = await platform.status("ingestionjob/reading")
-        assert now["attempt"] == 1, "an interruption that was asked for is no failed attempt"
         return bool(now["progress"]["read"] > before["progress"]["read"])
 
-    await eventually(further, timeout_s=40, interval_s=0.5)
+    await eventually(further, timeout_s=180, interval_s=0.5)
+    attempt = (await platform.status("ingestionjob/reading"))["attempt"]
+    assert attempt == 1, "an interruption that was asked for is no failed attempt"
     log = await platform.media.text("logs", "-l", f"{LABEL_JOB}=reading", "--tail=-1")
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     continued = [line["read"] for line in lines if line.get("event", line.get("message")) == "continuing"]

@@ -171,7 +171,7 @@ def test_stopping_times_fit_into_the_grace_period(worlds: list[World]):
         assert delay >= 1
         assert drain >= 1
         assert delay + drain < spec["terminationGracePeriodSeconds"]
-        assert config["MEDIA_GATEWAY_DRAIN_DELAY_S"] == "0"
+        assert config["MEDIA_GATEWAY_DRAIN_DELAY_S"] == "3"
 
 
 def test_autoscaled_component_declares_no_replicas(worlds: list[World]):

@@ -38,8 +38,11 @@ METRICS_PORT: Final = 9090
 
 DRAIN_DELAY_S: Final = 5
 """How long a pod that is to stop still takes requests, until every node has taken it out of the Service."""
+LINGER_S: Final = 3
+"""How long it then tells clients that keep a connection to take another one, before it closes those that are idle: one
+closed under a client that just uses it is a failed request."""
 DRAIN_TIMEOUT_S: Final = 30
-"""How long it may then finish those in flight, in seconds; as the setting's default."""
+"""How long it may take for that and for finishing requests in flight, in seconds; as the setting's default."""
 RESERVE_S: Final = 10
 """Beyond both, before the kubelet kills it."""
 
@@ -266,8 +269,8 @@ def _variables(owner: Owner, row: Row) -> list[Object]:
         "SERVICE_HOST": "0.0.0.0",  # noqa: S104 - the pod's own network
         "SERVICE_PORT": str(row.port),
         "METRICS_PORT": str(METRICS_PORT),
-        # The preStop hook waits for the nodes; the process need not do it again.
-        "DRAIN_DELAY_S": "0",
+        # The preStop hook waits for the nodes; only clients with open connections are left to be told.
+        "DRAIN_DELAY_S": str(LINGER_S),
         "DRAIN_TIMEOUT_S": str(_stop_of(owner.component(row)).drain_s),
         "STATE_DIR": "/tmp/media-gateway",  # noqa: S108 - the pod's own
         **row.environment,
