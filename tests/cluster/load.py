@@ -1,9 +1,9 @@
 """Asks one Service at a steady pace, whether it answers or not, until SIGTERM; then tells how that went, as JSON.
 
-A program of its own that runs in a pod of the cluster: ``python -c <this file> URL REQUESTS_PER_SECOND``. Where that is
-more than a quarter of what the Service can answer, the pace is lower: a change is to be watched, not an overload. Half of
-the requests come on connections of their own, half on connections that are kept and may be closed by the server just when
-a request is sent: that one is sent once more, as every client with a pool does.
+A program of its own that runs in a pod of the cluster: ``python -c <this file> URL REQUESTS_PER_SECOND``. Where asking
+without a pause would not give twice as much, the pace is lower: a change is to be watched, not an overload. Half of the
+requests come on connections of their own, half on connections that are kept and may be closed by the server just when a
+request is sent: that one is sent once more, as every client with a pool does.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ TIMEOUT_S = 20.0
 
 
 LEAST_PER_SECOND = 5.0
-SHARE = 0.25
+SHARE = 0.5
 
 
 class Load:

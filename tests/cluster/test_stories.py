@@ -119,10 +119,27 @@ async def test_kubectl_waits_for_each_condition(platform: Platform) -> None:
         await platform.wait("ingestionjob/demo", condition, timeout_s=10)
 
 
+async def test_finished_job_keeps_its_numbers_and_its_children_stay_gone(platform: Platform) -> None:
+    async with submitted(platform, job("few", demo(FILMS), batchSize=10)):
+        # It ends once everything that is in the catalogue, of other jobs too, has its vector.
+        await platform.wait("ingestionjob/few", "Complete", timeout_s=240)
+        progress = (await platform.status("ingestionjob/few"))["progress"]
+        assert (progress["read"], progress["percent"]) == (FILMS, 100)
+        assert progress["written"] + progress["skipped"] + progress["failed"] == FILMS
+        await platform.media.text("delete", "jobs", "-l", f"{LABEL_JOB}=few")
+        await platform.patch("ingestionjob/few", {"spec": {"batchSize": 20}})
+        await platform.seen("ingestionjob/few")
+        assert (await platform.media("get", "jobs", "-l", f"{LABEL_JOB}=few"))["items"] == []
+        assert (await platform.status("ingestionjob/few"))["progress"] == progress
+        await platform.wait("ingestionjob/few", "Complete", timeout_s=10)
+        assert {"Started", "Completed"} <= await platform.reasons("few")
+
+
 async def test_running_job_shows_how_far_it_is_every_ten_seconds(
     platform: Platform, record_property: Any
 ) -> None:
-    one = job("reading", demo(), mode="Incremental", cursorField="id")
+    # One by one, so that it takes a while and leaves little behind for which vectors are to be made.
+    one = job("reading", demo(), mode="Incremental", cursorField="id", batchSize=1)
     written: list[datetime] = []
     async with submitted(platform, one), platform.api() as api:
         await platform.wait("ingestionjob/reading", "Running")
@@ -175,22 +192,6 @@ async def _goes_on_where_it_was(platform: Platform) -> None:
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     continued = [line["read"] for line in lines if line.get("event", line.get("message")) == "continuing"]
     assert continued == [before["progress"]["read"]]
-
-
-async def test_finished_job_keeps_its_numbers_and_its_children_stay_gone(platform: Platform) -> None:
-    async with submitted(platform, job("few", demo(FILMS), batchSize=10)):
-        # It ends once everything that is in the catalogue, of other jobs too, has its vector.
-        await platform.wait("ingestionjob/few", "Complete", timeout_s=240)
-        progress = (await platform.status("ingestionjob/few"))["progress"]
-        assert (progress["read"], progress["percent"]) == (FILMS, 100)
-        assert progress["written"] + progress["skipped"] + progress["failed"] == FILMS
-        await platform.media.text("delete", "jobs", "-l", f"{LABEL_JOB}=few")
-        await platform.patch("ingestionjob/few", {"spec": {"batchSize": 20}})
-        await platform.seen("ingestionjob/few")
-        assert (await platform.media("get", "jobs", "-l", f"{LABEL_JOB}=few"))["items"] == []
-        assert (await platform.status("ingestionjob/few"))["progress"] == progress
-        await platform.wait("ingestionjob/few", "Complete", timeout_s=10)
-        assert {"Started", "Completed"} <= await platform.reasons("few")
 
 
 async def test_job_that_cannot_succeed_says_why_and_is_not_tried_again(platform: Platform) -> None:

@@ -1,7 +1,12 @@
 """``python -m media_gateway.ingestion``: ingestion in its own process."""
 
-from media_gateway.core.web import run_component
-from media_gateway.ingestion.app import COMPONENT
+import signal
+import sys
 
 if __name__ == "__main__":
+    # A container's first process ignores a signal that it has no handler for, and importing takes seconds.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    from media_gateway.core.web import run_component
+    from media_gateway.ingestion.app import COMPONENT
+
     run_component(COMPONENT)
