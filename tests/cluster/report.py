@@ -36,7 +36,7 @@ class Report:
         skipped = {each.nodeid: _reason(each.longrepr) for each in stats.get("skipped", ())}
         reports = [each for outcome in ("passed", "failed") for each in stats.get(outcome, ())]
         measured = {name: value for each in reports for name, value in each.user_properties}
-        abilities = sorted(cluster.abilities)
+        abilities: list[str] = sorted(cluster.abilities)
         return cls(cluster.provider, cluster.context, abilities, passed, failed, again, skipped, measured)
 
     def lines(self) -> Iterator[str]:
