@@ -158,8 +158,14 @@ async def test_while_the_index_is_built_search_answers_degraded_with_what_there_
             assert answer["degraded"]
             assert answer["results"] == []
             assert "being built" in (await discovery.part("text index"))["message"]
+            assert (await discovery.get("/health/ready"))[0] == 503
             await holder.rollback()
             await discovery.built()
+
+            async def ready() -> bool:
+                return bool((await discovery.get("/health/ready"))[0] == 200)
+
+            await eventually(ready)
             assert (await discovery.search("early bird"))["total_count"] == 10
 
 

@@ -40,6 +40,15 @@ async def status_of(url: str) -> int:
         return response.status
 
 
+async def discovery_is_ready(up: Up) -> None:
+    """Wait for it: `up` goes on at the first answer, readiness waits for the whole index."""
+
+    async def is_ready() -> bool:
+        return await status_of(f"{up.url('discovery')}/health/ready") == 200
+
+    await eventually(is_ready)
+
+
 async def command(up: Up, *arguments: str) -> tuple[int, str]:
     """Another command of the same state folder: its exit status and output."""
     process = await asyncio.create_subprocess_exec(
@@ -64,7 +73,7 @@ async def run_sql(state_path: Path, statement: str) -> list[str]:
 
 async def test_up_serves_and_stops_in_good_order_on_ctrl_c(state_path: Path) -> None:
     async with ready(state_path, *BARE) as up:
-        assert await status_of(f"{up.url('discovery')}/health/ready") == 200
+        await discovery_is_ready(up)
         assert await status_of(up.ready["metrics_url"]) == 200
         assert up.ready["pid"] == up.process.pid
         assert any("curl -s" in line for line in up.said)
@@ -84,7 +93,7 @@ async def test_kill_9_leaves_no_orphans_and_the_next_start_has_everything(state_
         await eventually(lambda: not servers_below(state_path), timeout_s=20)
     async with ready(state_path, *BARE) as up:
         assert await run_sql(state_path, "SELECT word FROM answered_as_done") == ["yes"]
-        assert await status_of(f"{up.url('discovery')}/health/ready") == 200
+        await discovery_is_ready(up)
         up.process.terminate()
         assert await up.ended() == 0
 
@@ -182,7 +191,7 @@ async def test_an_ordinary_user_runs_everything(tmp_path: Path) -> None:
         async with ready(
             home / "state", *BARE, program=become, environment={**packages(), "HOME": str(home)}
         ) as up:
-            assert await status_of(f"{up.url('discovery')}/health/ready") == 200
+            await discovery_is_ready(up)
             assert (home / "state" / "postgres").stat().st_uid == entry.pw_uid
             up.process.terminate()
             assert await up.ended() == 0

@@ -17,7 +17,7 @@ from media_gateway.discovery.text_index import TextIndex
 
 @asynccontextmanager
 async def wire(context: Context[Settings]) -> AsyncIterator[None]:
-    """Serve at once; the index fills in the background."""
+    """Serve at once; the index fills in the background, and readiness waits for it."""
     settings, backends = context.settings, context.backends
     catalogue = CatalogueReader(backends.database)
     index = TextIndex()
@@ -34,6 +34,8 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         catalogue, lambda: feed.complete and meaning.available, TextLeg(index, threads), index, threads
     )
     context.health.add("text index", feed.health, critical=False)
+    # A rolling update goes on when a replica is ready, and takes one away that finds everything.
+    context.health.add("first text index", feed.begun, critical=True)
     context.supervisor.spawn("index events", feed.follow)
     context.supervisor.spawn("index comparison", feed.keep_comparing)
     context.supervisor.spawn("embedder watch", meaning.keep_looking)

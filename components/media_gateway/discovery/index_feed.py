@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from media_gateway.core.domain.events import Topic
-from media_gateway.core.errors import ConflictError, MediaGatewayError
+from media_gateway.core.errors import ConflictError, MediaGatewayError, UnavailableError
 from media_gateway.core.ports.events import Delivery, EventBus, Subscription
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.text_index import TextIndex
@@ -83,6 +83,7 @@ class IndexFeed:
         self._writing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="text-index")
         self._complete = False
+        self._was_complete = False
         self._bus_problem: str | None = None
         self._compared_at = datetime.now(UTC)
 
@@ -90,6 +91,17 @@ class IndexFeed:
     def complete(self) -> bool:
         """Whether the index holds the whole catalogue, as far as events have told. False while it is (re)built."""
         return self._complete
+
+    async def begun(self) -> None:
+        """Return if the index has ever been whole.
+
+        Raises
+        ------
+        UnavailableError
+            It has not: another replica answers better.
+        """
+        if not self._was_complete:
+            raise UnavailableError("the first text index is being built")
 
     async def health(self) -> str | None:
         """None if the index is whole and follows the bus, else what is missing."""
@@ -187,7 +199,7 @@ class IndexFeed:
                 _log.warning("catalogue could not be read", problem=error.message)
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             else:
-                self._complete = True
+                self._complete = self._was_complete = True
                 return
 
     async def _apply_events(self, subscription: Subscription) -> None:
