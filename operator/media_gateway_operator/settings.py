@@ -200,11 +200,6 @@ class OperatorSettings(BaseSettings):
         description="Tag of the components' images, unless a MediaGateway says otherwise.",
         examples=[__version__],
     )
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
-        default="IfNotPresent",
-        description="Pull policy of the components' images.",
-        examples=["IfNotPresent"],
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity that is logged.", examples=["info"]
     )

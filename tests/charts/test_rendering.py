@@ -97,7 +97,7 @@ def test_settings_follow_the_values(helm: Helm, monkeypatch):
         monkeypatch.setenv(variable["name"], variable.get("value", "10.0.0.7"))
     settings = OperatorSettings()
     assert (settings.lease_duration_s, settings.lease_renew_deadline_s, settings.lease_retry_s) == (30, 20, 4)
-    assert (settings.image_registry, settings.image_pull_policy) == ("mirror.example/media", "Always")
+    assert settings.image_registry == "mirror.example/media"
     assert (settings.log_level, settings.concurrency) == ("debug", 8)
     assert settings.lease_name == settings.service_name == "media-operator"
 

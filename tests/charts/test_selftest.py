@@ -117,8 +117,9 @@ async def test_deleted_job_ends_the_test(connected):
 
 
 async def test_short_outage_of_the_api_server_is_waited_out(connected):
-    _, client = await connected(503, [condition("Complete", "Finished")])
+    api, client = await connected(503, [condition("Complete", "Finished")])
     await selftest.run(client, REF, "media", 30)
+    assert api.deleted == ["selftest-1"]
 
 
 async def test_refused_creation_is_told(connected):

@@ -60,6 +60,17 @@ class Load:
             if not (await answer.json())["results"]:
                 self.empty += 1
 
+    async def let_in(self, session: aiohttp.ClientSession) -> None:
+        """Wait until the first connection: a policy takes a moment to know a new pod."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return await self._ask(session, QUERIES[0])
+            except aiohttp.ClientConnectionError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
     async def pace(self, session: aiohttp.ClientSession, most: float) -> float:
         """Requests a second that leave the Service at ease."""
         for query in QUERIES:
@@ -92,6 +103,7 @@ async def main(url: str, most_per_second: float) -> None:
     fresh = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True), timeout=timeout)
     kept = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
     async with fresh, kept, asyncio.TaskGroup() as tasks:
+        await load.let_in(fresh)
         pace = await load.pace(fresh, most_per_second)
         print("begun", flush=True)  # noqa: T201 - read by the test
         number, began = 0, time.monotonic()

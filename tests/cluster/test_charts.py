@@ -227,7 +227,9 @@ async def test_operator_is_never_refused_what_it_asks_for(
             await own_stage.afternoon(timeout_s=60).play()
             await own_stage.settled()
             assert len(proxy.writes()) > 20
-            assert {f"{one.verb} {one.path}" for one in proxy.seen if one.status == 403} == set()
+            refused = {f"{one.verb} {one.path}" for one in proxy.seen if one.status == 403}
+            # Of all namespaces it sees an earlier test's too, where nothing can be made while it goes away.
+            assert {one for one in refused if "/namespaces/" not in one or f"/{space}/" in one} == set()
     finally:
         helm.run("uninstall", OPERATOR, "--namespace", space)
 

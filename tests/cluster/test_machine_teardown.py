@@ -140,7 +140,8 @@ def test_records_and_folders_may_be_lost_before_it_is_taken_down(places: Places)
 
 
 def test_interrupted_start_leaves_nothing(places: Places) -> None:
-    command = [sys.executable, "-m", "tests.cluster.machine", "up"]
+    # A shell in the background ignores SIGINT for all that it starts.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "tests.cluster.machine", "up"]
     environment = {**os.environ, "MEDIA_GATEWAY_CLUSTER_DIR": str(places.work)}
     start = subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -32,8 +32,6 @@
   value: {{ default .Values.image.registry .Values.components.registry | quote }}
 - name: MEDIA_GATEWAY_OPERATOR_IMAGE_VERSION
   value: {{ default .Chart.AppVersion .Values.components.version | quote }}
-- name: MEDIA_GATEWAY_OPERATOR_IMAGE_PULL_POLICY
-  value: {{ default .Values.image.pullPolicy .Values.components.pullPolicy | quote }}
 - name: MEDIA_GATEWAY_OPERATOR_LOG_LEVEL
   value: {{ .Values.logLevel | quote }}
 {{- end }}

@@ -42,26 +42,36 @@ def members(name: str) -> set[int]:
 def end(name: str, timeout_s: float = 30.0) -> None:
     """Kill every member, until none is left that could have started another."""
     deadline = time.monotonic() + timeout_s
-    while alive := [pid for pid in members(name) if not _is_zombie(pid)]:
+    while alive := _kill(name):
         if time.monotonic() > deadline:
             raise ClusterError(f"processes {sorted(alive)} of the cluster don't end")
-        for pid in alive:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 
 def remove(name: str, timeout_s: float = 10.0) -> None:
-    """Remove the emptied group from every hierarchy."""
+    """Remove the emptied group from every hierarchy.
+
+    Whoever was about to join when the group was emptied is killed here, or finds no group and never starts.
+    """
     deadline = time.monotonic() + timeout_s
     for hierarchy in _hierarchies():
         while (hierarchy / name).exists():
+            _kill(name)
             for folder, _, _ in os.walk(hierarchy / name, topdown=False):
                 with suppress(OSError):  # busy until the kernel has taken the last process away
                     Path(folder).rmdir()
             if time.monotonic() > deadline:
                 raise ClusterError(f"control group {hierarchy / name} can't be removed")
             time.sleep(0.02)
+
+
+def _kill(name: str) -> list[int]:
+    """Send every living member SIGKILL, and give their ids."""
+    alive = [pid for pid in members(name) if not _is_zombie(pid)]
+    for pid in alive:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return alive
 
 
 def _unified() -> bool:
