@@ -7,6 +7,7 @@ costs next to nothing, because `make test` collects this folder too.
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KEEP = "MEDIA_GATEWAY_CLUSTER_KEEP"
 
+FOLDER = Path(__file__).parent
+
 CLUSTER = pytest.StashKey["Cluster"]()
 USE: pytest.StashKey["Use"] = pytest.StashKey()
 
@@ -29,6 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("cluster")  # here, so that no test is forgotten
+        if FOLDER in item.path.parents and item.get_closest_marker("xdist_group") is None:
+            # The tests of a file share what they have started.
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
