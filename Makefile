@@ -83,7 +83,7 @@ images: install-dev ## Build every container image (IMAGES="discovery operator" 
 	$(BIN)/python -m tests.cluster.images $(IMAGES)
 
 e2e: install-dev ## Tests on a real cluster: KUBECONFIG, kind, or this machine (root on Debian)
-	$(BIN)/pytest tests/cluster -n 2 --dist loadgroup -m 'cluster and not soak' --reruns 2 $(ARGS)
+	$(BIN)/pytest tests/cluster -n 2 --no-loadscope-reorder -m 'cluster and not soak' --reruns 2 $(ARGS)
 
 soak: install-dev ## The long sweeps on a real cluster
 	$(BIN)/pytest tests/cluster -m soak $(ARGS)

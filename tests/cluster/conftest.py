@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 KEEP = "MEDIA_GATEWAY_CLUSTER_KEEP"
 
-FOLDER = Path(__file__).parent
+INSTALLING = frozenset({"test_charts", "test_helm", "test_rollout", "test_stories"})
+"""Files that install the operator for the whole cluster, so one after the other."""
 
 CLUSTER = pytest.StashKey["Cluster"]()
 USE: pytest.StashKey["Use"] = pytest.StashKey()
@@ -32,9 +33,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("cluster")  # here, so that no test is forgotten
-        if FOLDER in item.path.parents and item.get_closest_marker("xdist_group") is None:
-            # The tests of a file share what they have started.
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -129,6 +127,20 @@ def _heard(config: pytest.Config) -> Iterator[None]:
         return
     with capture.global_and_fixture_disabled():
         yield
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file on one worker, in their order; they share what they have started."""
+    # Not --dist loadgroup, which does not see groups with pytest 9.2 (pytest-xdist issue 1386).
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.partition("::")[0]).stem
+            return "installing" if file in INSTALLING else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from tests.support.operator_stage import Stage
 from tests.support.waiting import eventually
 
 # One worker for all of them: the cluster-wide role can be installed once only.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.xdist_group("charts")]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 MATRIX = [
     pytest.param(chart, values, id=f"{chart}-{values.stem.removesuffix('-values')}")

@@ -19,7 +19,6 @@ from tests.support.waiting import eventually
 pytestmark = [
     pytest.mark.needs("node", "images"),
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("charts"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

@@ -22,7 +22,6 @@ from tests.support.waiting import eventually
 pytestmark = [
     pytest.mark.needs("node", "images"),
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("charts"),
 ]
 
 GATEWAY = "mediagateway/live"
