@@ -240,6 +240,9 @@ def _settled(kind: ResourceKind, resource: Object, namespace: str) -> Any:
     if kind is JOB and kept["metadata"].get("generation"):
         # Suspending counts; whether a Job was made suspended and then let go depends on when its gateway was ready.
         del kept["metadata"]["generation"]
+    if kind is JOB:
+        # So, too, whether there was time to write that a Job is suspended; how it ended is what counts.
+        kept["status"] = _end_of(resource.get("status") or {})
     text = json.dumps(kept, sort_keys=True).replace(namespace, "<namespace>")
     for pattern, instead in (
         (_TIME, "<time>"),
@@ -253,6 +256,14 @@ def _settled(kind: ResourceKind, resource: Object, namespace: str) -> Any:
         for field in ("clusterIP", "clusterIPs"):
             settled["spec"].pop(field, None)
     return settled
+
+
+def _end_of(status: Object) -> list[str]:
+    return [
+        one["type"]
+        for one in status.get("conditions", ())
+        if one["status"] == "True" and one["type"] in {"Complete", "Failed"}
+    ]
 
 
 def differences(golden: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
