@@ -60,6 +60,15 @@ async def test_silent_leader_has_stopped_before_another_starts(kube):
         one.check()
 
 
+async def test_silent_leader_is_followed_when_its_time_is_over(kube):
+    one = replica(kube, "one")
+    two = replica(kube, "two", Terms(duration_s=120, renew_deadline_s=110, retry_s=100))
+    await one.acquire()
+    async with asyncio.timeout(30):
+        await two.acquire()
+    assert two.leads
+
+
 async def test_released_lease_is_taken_at_once(kube):
     one, two = (
         replica(kube, "one"),

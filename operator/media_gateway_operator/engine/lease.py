@@ -105,7 +105,7 @@ class Lease:
     async def acquire(self) -> None:
         """Wait until this replica leads."""
         while not await self._try():  # noqa: ASYNC110 - each turn asks the API server
-            await asyncio.sleep(self._terms.retry_s)
+            await asyncio.sleep(self._pause_s())
         _log.info("leading", identity=self._identity, lease=str(self._ref))
 
     async def keep(self) -> None:
@@ -201,8 +201,16 @@ class Lease:
         return bool(holder) and holder != self._identity
 
     def _ran_out(self) -> bool:
+        return time.monotonic() >= self._runs_out_at()
+
+    def _runs_out_at(self) -> float:
         duration_s = float((self._seen_spec or {}).get("leaseDurationSeconds") or self._terms.duration_s)
-        return time.monotonic() >= self._seen_at + duration_s
+        return self._seen_at + duration_s
+
+    def _pause_s(self) -> float:
+        # A silent leader is followed when its time is over, not up to a pause later.
+        left_s = self._runs_out_at() - time.monotonic()
+        return min(self._terms.retry_s, left_s) if left_s > 0 else self._terms.retry_s
 
     def _manifest(self, holder: str, duration_s: float | None) -> Object:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
