@@ -184,13 +184,15 @@ async def test_the_event_loop_stays_free_while_seventeen_thousand_contents_are_i
         )
         await save(database, *films, announce=False)
     async with running_discovery(database_url, redis_url) as discovery:
-        longest_s = 0.0
+        began, longest_s = asyncio.get_running_loop().time(), 0.0
         while (await discovery.search("film"))["degraded"]:
             started = asyncio.get_running_loop().time()
             await asyncio.sleep(0)
             longest_s = max(longest_s, asyncio.get_running_loop().time() - started)
+        took_s = asyncio.get_running_loop().time() - began
         assert (await discovery.search("film"))["total_count"] >= 17_000
-        assert longest_s < 0.5
+        # Done on the loop, it would be one wait of all that time.
+        assert longest_s < took_s / 2
 
 
 async def test_without_the_database_search_still_answers_and_contents_say_when_to_come_back(
