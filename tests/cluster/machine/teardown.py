@@ -5,7 +5,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster.machine import cgroups, network
+from tests.cluster.machine import cgroups, network, processes
 from tests.cluster.machine.commands import attempt, run
 from tests.cluster.machine.places import STATE, Places
 
@@ -42,6 +42,9 @@ def clear(places: Places) -> bool:
     """The same for a caller that works alone in the folder already."""
     taken = network.taken_by(places.work)
     was_there = taken is not None or places.state.exists()
+    for name in processes.names(places):
+        # An interrupted start's may not have joined the group yet.
+        processes.stop(processes.recorded(places, name))
     if taken is not None:
         # Containers outlive whatever started them, so everything is ended through the group they all share.
         cgroups.end(taken.name)
