@@ -58,6 +58,33 @@ async def test_each_report_is_of_the_newest_progress_and_carries_the_newest_toke
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("inside", [True, False], ids=["while reporting", "after it"])
+async def test_nothing_comes_after_the_last_report(token: Path, *, inside: bool):
+    arrived: list[bool] = []
+    under_way = 0
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        nonlocal under_way
+        final = bool((await request.json())["final"])
+        under_way += 1
+        await asyncio.sleep(0 if final else 0.3)
+        arrived.append(final)
+        return web.Response(status=204)
+
+    async with listening(slow) as url:
+        reporter = ProgressReporter(url, token, every_s=0.01)
+        async with reporter.reporting():
+            await eventually(lambda: under_way)
+            if inside:
+                await reporter.fail("over", retryable=False)
+                await asyncio.sleep(0.1)
+        if not inside:
+            await reporter.fail("over", retryable=False)
+        await eventually(lambda: len(arrived) == under_way)
+    assert arrived[-1]
+    assert arrived.count(True) == 1
+
+
 async def test_report_follows_to_the_leader_and_takes_its_token_along(operator: Operator, token: Path):
     async def follower(_request: web.Request) -> web.StreamResponse:
         return web.Response(status=307, headers={"Location": operator.url})

@@ -1,12 +1,12 @@
 """Tells the operator how a job's run gets on, over HTTP, while the run works and once at its end.
 
 Used by `job`. A report is a convenience: one that can't be sent is dropped, the next one says the same and more, and the
-run never waits for it. Not `core.http_client`: its retries and its breaker are for calls whose answer is needed.
+run never waits for it; only its end does, for the report under way, two seconds at most. Not `core.http_client`: its retries and its breaker are for calls whose answer is needed.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urljoin
@@ -55,6 +55,8 @@ class ProgressReporter:
         self._every_s = every_s
         self._last: dict[str, Any] = _body("Running", Counts())
         self._failing = False
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -86,12 +88,11 @@ class ProgressReporter:
         if self._url is None:
             yield
             return
-        task = asyncio.create_task(self._report(), name="progress reports")
+        self._task = asyncio.create_task(self._report(), name="progress reports")
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await self._stop()
 
     async def end(self, run: Run) -> None:
         """Send the last report: how the run ended, or where it was stopped."""
@@ -111,7 +112,14 @@ class ProgressReporter:
         state = "Suspended" if retryable else "Failed"
         await self._send_last({**self._last, "state": state, "message": _cut(message), "final": True})
 
+    async def _stop(self) -> None:
+        # Not cancelled: what is on its way can't be called back, and must not arrive after the last report.
+        self._ended.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     async def _send_last(self, body: dict[str, Any]) -> None:
+        await self._stop()
         for number in range(FINAL_TRIES if self._url else 0):
             if number:
                 await asyncio.sleep(RETRY_PAUSE_S)
@@ -119,9 +127,10 @@ class ProgressReporter:
                 return
 
     async def _report(self) -> None:
-        while True:
+        while not self._ended.is_set():
             await self._send(self._last)
-            await asyncio.sleep(self._every_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), self._every_s)
 
     async def _send(self, body: dict[str, Any]) -> bool:
         """Whether the report has arrived."""
