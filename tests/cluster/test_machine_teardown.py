@@ -148,8 +148,6 @@ def test_interrupted_start_leaves_nothing(places: Places) -> None:
     )
     while not processes.names(places):
         assert start.poll() is None
-    # Python drops an interrupt that falls into the destructor of the Popen object just used; by now it waits.
-    time.sleep(0.3)
     start.send_signal(signal.SIGINT)
     start.communicate(timeout=60)
     assert start.returncode != 0

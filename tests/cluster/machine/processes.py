@@ -17,6 +17,10 @@ JOIN = 'echo $$ >"$0" && exec "$@"'
 """Joins the control group before the program starts, so that no child of it is ever outside."""
 
 
+_kept: list[subprocess.Popen[bytes]] = []
+"""Whatever this process has started: Python drops a Ctrl-C that falls into the destructor of such an object."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A process that was started, with what it takes to start it again."""
@@ -42,6 +46,7 @@ def start(places: Places, name: str, command: Sequence[str], group: Path) -> Rec
             cwd=places.work,
             env=environment(),
         )
+    _kept.append(process)
     born = _born(process.pid)
     if born is None:
         raise ClusterError(f"{name} ended at once; see {places.log / name}.log")
