@@ -314,7 +314,7 @@ import socket, time
 def is_open(host, port):
     try:
         socket.create_connection((host, port), timeout=5).close()
-    except OSError as error:
+    except (TimeoutError, ConnectionRefusedError) as error:
         print(host, repr(error), flush=True)
         return False
     return True
@@ -332,7 +332,6 @@ time.sleep(3600)"""
 
         said = await eventually(answered, timeout_s=60, interval_s=0.5)
         assert said is not None
-        assert "let in" in said
         assert said[-1] == "closed", said
 
 
