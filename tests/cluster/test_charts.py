@@ -18,7 +18,6 @@ from tests.support.kube_proxy import FaultProxy
 from tests.support.operator_stage import Stage
 from tests.support.waiting import eventually
 
-# One worker for all of them: the cluster-wide role can be installed once only.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
 MATRIX = [

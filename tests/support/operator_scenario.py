@@ -237,11 +237,10 @@ def _settled(kind: ResourceKind, resource: Object, namespace: str) -> Any:
     kept["owners"] = sorted(
         f"{owner['kind']} {owner['name']}" for owner in resource["metadata"].get("ownerReferences", ())
     )
-    if kind is JOB and kept["metadata"].get("generation"):
-        # Suspending counts; whether a Job was made suspended and then let go depends on when its gateway was ready.
-        del kept["metadata"]["generation"]
     if kind is JOB:
-        # So, too, whether there was time to write that a Job is suspended; how it ended is what counts.
+        # Suspending counts; whether a Job was made suspended and then let go, and whether there was time to write that
+        # it is suspended, depends on when its gateway was ready.
+        kept["metadata"].pop("generation", None)
         kept["status"] = _end_of(resource.get("status") or {})
     text = json.dumps(kept, sort_keys=True).replace(namespace, "<namespace>")
     for pattern, instead in (

@@ -35,7 +35,7 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     )
     context.health.add("text index", feed.health, critical=False)
     # A rolling update goes on when a replica is ready, and takes one away that finds everything.
-    context.health.add("first text index", feed.begun, critical=True)
+    context.health.add("first text index", feed.built, critical=True)
     context.supervisor.spawn("index events", feed.follow)
     context.supervisor.spawn("index comparison", feed.keep_comparing)
     context.supervisor.spawn("embedder watch", meaning.keep_looking)

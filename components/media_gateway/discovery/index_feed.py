@@ -83,7 +83,7 @@ class IndexFeed:
         self._writing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="text-index")
         self._complete = False
-        self._was_complete = False
+        self._was_built = False
         self._bus_problem: str | None = None
         self._compared_at = datetime.now(UTC)
 
@@ -92,7 +92,7 @@ class IndexFeed:
         """Whether the index holds the whole catalogue, as far as events have told. False while it is (re)built."""
         return self._complete
 
-    async def begun(self) -> None:
+    async def built(self) -> None:
         """Return if the index has ever been whole.
 
         Raises
@@ -100,7 +100,7 @@ class IndexFeed:
         UnavailableError
             It has not: another replica answers better.
         """
-        if not self._was_complete:
+        if not self._was_built:
             raise UnavailableError("the first text index is being built")
 
     async def health(self) -> str | None:
@@ -199,7 +199,7 @@ class IndexFeed:
                 _log.warning("catalogue could not be read", problem=error.message)
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             else:
-                self._complete = self._was_complete = True
+                self._complete = self._was_built = True
                 return
 
     async def _apply_events(self, subscription: Subscription) -> None:
