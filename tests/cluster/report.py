@@ -1,9 +1,9 @@
 """What ran on which cluster, what was skipped and why: at the end of the run, and as a file."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class Report:
     passed: dict[str, float]
     """Seconds by test."""
     failed: list[str]
-    again: dict[str, int]
-    """Tests that failed and were run again, and how often: a crowded machine, or a claim that does not always hold."""
+    again: dict[str, list[str]]
+    """Tests that were run again, and why each time: a crowded machine, or a claim that does not always hold."""
     skipped: dict[str, str]
     """Reason by test."""
     measured: dict[str, Any]
@@ -32,7 +32,9 @@ class Report:
         """Take it from what pytest's terminal reporter has collected."""
         passed = {each.nodeid: round(each.duration, 2) for each in stats.get("passed", ())}
         failed = sorted({each.nodeid for outcome in ("failed", "error") for each in stats.get(outcome, ())})
-        again = dict(Counter(each.nodeid for each in stats.get("rerun", ())))
+        again: dict[str, list[str]] = {}
+        for each in stats.get("rerun", ()):
+            again.setdefault(each.nodeid, []).append(_failure(each.longrepr))
         skipped = {each.nodeid: _reason(each.longrepr) for each in stats.get("skipped", ())}
         reports = [each for outcome in ("passed", "failed") for each in stats.get(outcome, ())]
         measured = {name: value for each in reports for name, value in each.user_properties}
@@ -46,8 +48,9 @@ class Report:
         for what, value in self.measured.items():
             yield f"{what}: {value}"
         yield f"run again after a failure: {len(self.again)}"
-        for name, times in sorted(self.again.items()):
-            yield f"  {name}: {times} times"
+        for name, failures in sorted(self.again.items()):
+            for failure in failures:
+                yield f"  {name}: {failure}"
         yield f"skipped: {len(self.skipped)}"
         for name, reason in sorted(self.skipped.items()):
             yield f"  {name}: {reason}"
@@ -59,6 +62,11 @@ class Report:
         folder = work_folder()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _failure(longrepr: object) -> str:
+    crash = getattr(longrepr, "reprcrash", None)
+    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}"[:1000] if crash else str(longrepr)[-1000:]
 
 
 def _reason(longrepr: object) -> str:
