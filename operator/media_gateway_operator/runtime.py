@@ -241,7 +241,7 @@ class Runtime:
         try:
             async for thing in self._client.list(stream.kind, stream.namespace, label_selector=selector):
                 if self.store.put(thing):
-                    self._routes.changed(thing)
+                    self._routes.changed(thing, listed=True)
                 # A page comes in one piece; others have their turn in between.
                 await asyncio.sleep(0)
         except MediaGatewayError as error:

@@ -66,7 +66,9 @@ class Report:
 
 def _failure(longrepr: object) -> str:
     crash = getattr(longrepr, "reprcrash", None)
-    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}"[:1000] if crash else str(longrepr)[-1000:]
+    if crash is None:
+        return str(longrepr)[-1000:]
+    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}"[:1000]
 
 
 def _reason(longrepr: object) -> str:

@@ -132,6 +132,29 @@ async def test_child_wakes_its_owner_and_so_does_its_child(world):
     assert len(world.fake.snapshots[-1].children) == 2
 
 
+async def test_what_a_list_brings_lets_pass_what_people_have_changed():
+    world = World()
+
+    def list_one(something: Object) -> Object:
+        world.store.put(made := world.kube.put(something))
+        world.routes.changed(made, listed=True)
+        return made
+
+    def resource(name: str, generation: int) -> Object:
+        one = thing(INGESTION_JOB, name, status={"observedGeneration": 3})
+        one["metadata"]["generation"] = generation
+        return list_one(one)
+
+    for number in range(20):
+        list_one(thing(JOB, f"old-{number}", owner=resource(f"old-{number}", 3)))
+    resource("changed", 4)
+    task = asyncio.create_task(world.controller.run())
+    await eventually(lambda: len(world.fake.snapshots) == 21)
+    task.cancel()
+    await asyncio.wait({task})
+    assert world.fake.snapshots[0].resource["metadata"]["name"] == "changed"
+
+
 async def test_resource_that_only_depends_on_an_object_is_woken(world):
     world.create()
     await eventually(lambda: len(world.fake.snapshots) == 1)

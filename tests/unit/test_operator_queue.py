@@ -8,7 +8,7 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from media_gateway.core.supervisor import Backoff
-from media_gateway_operator.engine.queue import FairQueue, WorkQueue, jittered
+from media_gateway_operator.engine.queue import PASSED, FairQueue, WorkQueue, jittered
 from media_gateway_operator.kube.kinds import INGESTION_JOB, Ref
 from tests.support.waiting import eventually
 
@@ -33,10 +33,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.in_line = 0
         self.clock = 0.0
 
-    @rule(key=KEYS)
-    def add(self, key):
+    @rule(key=KEYS, patient=st.booleans())
+    def add(self, key, patient):
         self.clock += 1
-        self.in_line += self.queue.add(key, self.clock)
+        self.in_line += self.queue.add(key, self.clock, patient=patient)
         self.marked.add(key)
 
     @rule()
@@ -73,8 +73,9 @@ class QueueMachine(RuleBasedStateMachine):
             left.add(taken[0])
             self.queue.done(taken[0])
         assert left == self.marked
-        assert not self.queue._line
-        assert not self.queue._since
+        for line in (self.queue._prompt, self.queue._patient):
+            assert not line.since
+            assert not line._places
         assert not self.queue._again
         assert not self.queue._running
 
@@ -91,6 +92,38 @@ def test_namespaces_take_turns_however_long_one_line_is():
     queue.add(key("small", "two"), 1.0)
     taken = [turn[0] for turn in (queue.take() for _ in range(4)) if turn]
     assert Counter(one.namespace for one in taken) == {"big": 2, "small": 2}
+
+
+def names(queue, count):
+    return [turn[0].name for turn in (queue.take() for _ in range(count)) if turn]
+
+
+def test_patient_keys_let_others_pass():
+    queue = FairQueue()
+    for number in range(100):
+        queue.add(key("a", f"old-{number}"), 0.0, patient=True)
+    queue.add(key("a", "new"), 1.0)
+    assert names(queue, 2) == ["new", "old-0"]
+
+
+def test_patient_keys_do_not_starve():
+    queue = FairQueue()
+    for number in range(100):
+        queue.add(key("a", f"new-{number}"), 0.0)
+    queue.add(key("a", "old"), 1.0, patient=True)
+    queue.add(key("b", "old-too"), 1.0, patient=True)
+    taken = names(queue, 2 * (PASSED + 1))
+    assert [taken[PASSED], taken[-1]] == ["old", "old-too"]
+
+
+def test_patient_key_that_changes_passes_the_others_and_keeps_its_time():
+    queue = FairQueue()
+    for name in ("1", "2", "3"):
+        assert queue.add(key("a", name), float(name), patient=True)
+    assert not queue.add(key("a", "3"), 9.0)
+    assert not queue.add(key("a", "3"), 10.0, patient=True)
+    assert queue.take() == (key("a", "3"), 3.0)
+    assert names(queue, 3) == ["1", "2"]
 
 
 def test_oldest_is_the_first_in_line():

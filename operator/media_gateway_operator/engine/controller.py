@@ -75,14 +75,16 @@ class Controller:
             _log.exception("interest could not be told", kind=self.kind.kind)
             return ()
 
-    def noticed(self, ref: Ref, resource: Object) -> None:
-        """A resource of this kind was seen; keeps the generation lag."""
+    def noticed(self, ref: Ref, resource: Object) -> bool:
+        """A resource of this kind was seen; keeps the generation lag, and says whether there is one."""
         generation = int(resource["metadata"].get("generation") or 0)
         observed = int((resource.get("status") or {}).get("observedGeneration") or 0)
-        if generation > observed and (ref in self._lag or len(self._lag) < LAG_KEPT):
+        behind = generation > observed
+        if behind and (ref in self._lag or len(self._lag) < LAG_KEPT):
             self._lag[ref] = generation - observed
-        else:
+        elif not behind:
             self._lag.pop(ref, None)
+        return behind
 
     def lags(self) -> Iterable[tuple[tuple[str, ...], float]]:
         """Resources whose status is behind their spec, and by how many generations."""

@@ -7,8 +7,8 @@ delays and backoff for the controller of one kind.
 import asyncio
 import random
 import time
-from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import structlog
@@ -22,21 +22,30 @@ _log = structlog.get_logger(__name__)
 MIN_DELAY_S: Final = 0.05
 """No reconciliation can ask to be repeated sooner: whatever a reconciler returns, the loop is never hot."""
 
+PASSED: Final = 8
+"""So many turns a patient key lets others pass at most."""
+
 
 class FairQueue:
-    """Keys to be worked on: each at most once in line, never two at once for one key, namespaces in turn."""
+    """Keys to be worked on: each at most once in line, never two at once for one key, namespaces in turn.
+
+    Keys that are patient let the others pass, except that each `PASSED`-th turn is theirs.
+    """
 
     def __init__(self) -> None:
-        self._line: OrderedDict[str, deque[Ref]] = OrderedDict()
-        self._since: dict[Ref, float] = {}
+        self._prompt = _Line()
+        self._patient = _Line()
+        self._passed = 0
         self._running: set[Ref] = set()
         self._again: dict[Ref, float] = {}
 
     def __len__(self) -> int:
-        return len(self._since) + len(self._again)
+        return len(self._prompt.since) + len(self._patient.since) + len(self._again)
 
-    def add(self, key: Ref, now: float) -> bool:
+    def add(self, key: Ref, now: float, *, patient: bool = False) -> bool:
         """Put a key in line, unless it is there; one that is being worked on goes in line when it is done.
+
+        A patient key that is added as one that is not keeps the time since when it waits.
 
         Returns
         -------
@@ -46,22 +55,23 @@ class FairQueue:
         if key in self._running:
             self._again.setdefault(key, now)
             return False
-        if key in self._since:
+        if key in self._prompt.since or (patient and key in self._patient.since):
             return False
-        self._since[key] = now
-        self._line.setdefault(key.namespace, deque()).append(key)
-        return True
+        if patient:
+            self._patient.append(key, now)
+            return True
+        waited_since = self._patient.remove(key)
+        self._prompt.append(key, now if waited_since is None else waited_since)
+        return waited_since is None
 
     def take(self) -> tuple[Ref, float] | None:
         """The next key and the time since when it waited; None if there is none."""
-        if not self._line:
-            return None
-        namespace, keys = self._line.popitem(last=False)
-        key = keys.popleft()
-        if keys:
-            self._line[namespace] = keys
-        self._running.add(key)
-        return key, self._since.pop(key)
+        its_turn = self._patient.since and (self._passed >= PASSED or not self._prompt.since)
+        self._passed = 0 if its_turn or not self._patient.since else self._passed + 1
+        taken = (self._patient if its_turn else self._prompt).take()
+        if taken is not None:
+            self._running.add(taken[0])
+        return taken
 
     def done(self, key: Ref) -> bool:
         """A taken key has been worked on; says whether it is in line again."""
@@ -71,7 +81,40 @@ class FairQueue:
 
     def oldest(self) -> float | None:
         """Since when the first in line waits."""
-        return min((self._since[keys[0]] for keys in self._line.values()), default=None)
+        return min((*self._prompt.firsts(), *self._patient.firsts()), default=None)
+
+
+class _Line:
+    """Keys in the order in which they came, namespaces in turn."""
+
+    def __init__(self) -> None:
+        self.since: dict[Ref, float] = {}
+        self._places: OrderedDict[str, OrderedDict[Ref, None]] = OrderedDict()
+
+    def append(self, key: Ref, since: float) -> None:
+        self.since[key] = since
+        self._places.setdefault(key.namespace, OrderedDict())[key] = None
+
+    def take(self) -> tuple[Ref, float] | None:
+        if not self._places:
+            return None
+        namespace, keys = self._places.popitem(last=False)
+        key, _ = keys.popitem(last=False)
+        if keys:
+            self._places[namespace] = keys
+        return key, self.since.pop(key)
+
+    def remove(self, key: Ref) -> float | None:
+        since = self.since.pop(key, None)
+        if since is not None:
+            keys = self._places[key.namespace]
+            del keys[key]
+            if not keys:
+                del self._places[key.namespace]
+        return since
+
+    def firsts(self) -> Iterator[float]:
+        return (self.since[next(iter(keys))] for keys in self._places.values())
 
 
 class WorkQueue:
@@ -105,9 +148,9 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, key: Ref) -> None:
-        """Have a key worked on soon."""
-        if self._queue.add(key, time.monotonic()):
+    def add(self, key: Ref, *, patient: bool = False) -> None:
+        """Have a key worked on soon; a patient one lets others pass."""
+        if self._queue.add(key, time.monotonic(), patient=patient):
             self._ready.release()
 
     def add_after(self, key: Ref, delay_s: float) -> None:

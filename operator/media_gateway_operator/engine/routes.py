@@ -24,22 +24,29 @@ class Routes:
         if ref.kind in self._controllers:
             self._controllers[ref.kind].queue.add(ref)
 
-    def changed(self, thing: Object) -> None:
-        """An object is new, has changed, or has gone."""
+    def changed(self, thing: Object, *, listed: bool = False) -> None:
+        """An object is new, has changed, or has gone.
+
+        Parameters
+        ----------
+        listed
+            It came in a list of all there is. Nearly all of that was so before, too: it lets pass what people have just
+            changed, or else a new leader would look at thousands that want nothing before it answers anybody.
+        """
         ref = Ref.of(thing)
         controller = self._controllers.get(ref.kind)
         if controller is not None:
-            controller.noticed(ref, thing)
-            controller.queue.add(ref)
+            behind = controller.noticed(ref, thing)
+            controller.queue.add(ref, patient=listed and not behind)
         elif (owner := self._owner(thing)) is not None:
-            self._controllers[owner.kind].queue.add(owner)
-        self.written(thing)
+            self._controllers[owner.kind].queue.add(owner, patient=listed)
+        self.written(thing, listed=listed)
 
-    def written(self, thing: Object) -> None:
+    def written(self, thing: Object, *, listed: bool = False) -> None:
         """An object was written by us: its own controller knows, others may depend on it."""
         for controller in self._controllers.values():
             for ref in controller.interested(thing):
-                controller.queue.add(ref)
+                controller.queue.add(ref, patient=listed)
 
     def _owner(self, thing: Object) -> Ref | None:
         owner = owner_ref(thing)
