@@ -116,17 +116,20 @@ class Operator:
     async def _lead(self, signals: "_Signals") -> None:
         stopping = asyncio.create_task(signals.stop.wait(), name="stop")
         acquiring = asyncio.create_task(self.lease.acquire(), name="acquiring the lease")
-        tasks: set[asyncio.Task[Any]] = {acquiring, stopping}
+        # Also while another leads: to list thousands of objects only then would cost most of the time of a takeover.
+        watching = asyncio.create_task(self.runtime.run(signals.take), name="watches")
+        tasks: set[asyncio.Task[Any]] = {acquiring, stopping, watching}
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 return
+            _raise_first(done & {watching})
             acquiring.result()
-            work = {
+            await self.runtime.act()
+            work = {watching} | {
                 asyncio.create_task(run, name=name)
                 for name, run in (
                     ("the lease", self.lease.keep()),
-                    ("watches", self.runtime.run(signals.take)),
                     ("events", self.recorder.run()),
                     ("progress", self.board.run()),
                     *((one.kind.kind, self._reconcile(one)) for one in self.controllers),

@@ -2,7 +2,7 @@
 
 kopf watches; each event goes into the store, and what is new in it to the queues. No handler of kopf writes,
 no finalizer, no annotation, no Event, no scan of the cluster. When kopf gives up, it is started anew here, in the same
-process. Runs only while this replica leads.
+process. A replica that does not lead watches, too, and knows everything the moment it does.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Runtime:
-    """Fills the store and the queues.
+    """Fills the store and, once this replica leads, the queues.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ class Runtime:
         self._client = client
         self.store = store
         self._routes = routes
+        self._acting = False
+        self._resources = tuple(resources)
         self._children = frozenset(children)
         self._namespaces = tuple(namespaces)
         self._inactivity_s = inactivity_s
@@ -110,6 +112,15 @@ class Runtime:
                     await asyncio.sleep(pause_s)
         finally:
             filling.cancel()
+
+    async def act(self) -> None:
+        """Have all that is there looked at, and from now on whatever changes."""
+        self._acting = True
+        for kind in self._resources:
+            for ref in tuple(self.store.refs(kind)):
+                if (thing := self.store.find(ref)) is not None:
+                    self._changed(thing, listed=True)
+                await asyncio.sleep(0)
 
     async def _until_served(self) -> None:
         # Without its definitions the operator waits, so that the order of installation does not matter.
@@ -195,12 +206,16 @@ class Runtime:
         if event["type"] == "DELETED":
             self._gone(Ref.of(thing), thing["metadata"]["uid"], thing)
         elif self.store.put(thing):
-            self._routes.changed(thing)
+            self._changed(thing)
         return False
+
+    def _changed(self, thing: Object, *, listed: bool = False) -> None:
+        if self._acting:
+            self._routes.changed(thing, listed=listed)
 
     def _gone(self, ref: Ref, uid: str, thing: Object) -> None:
         if self.store.drop(ref, uid):
-            self._routes.changed(thing)
+            self._changed(thing)
 
     def _relisted(self, stream: Stream) -> None:
         self._shut.discard(stream)
@@ -241,7 +256,7 @@ class Runtime:
         try:
             async for thing in self._client.list(stream.kind, stream.namespace, label_selector=selector):
                 if self.store.put(thing):
-                    self._routes.changed(thing, listed=True)
+                    self._changed(thing, listed=True)
                 # A page comes in one piece; others have their turn in between.
                 await asyncio.sleep(0)
         except MediaGatewayError as error:

@@ -89,6 +89,22 @@ async def test_the_standby_is_ready_and_writes_nothing(own_stage: Stage):
         assert (await pair.standby.metrics())["mgw_operator_lease_held"] == 0
 
 
+async def test_the_standby_knows_everything_before_it_leads(own_stage: Stage):
+    async with two_operators(own_stage, DEFAULT_LEASE) as pair:
+        way = pair.ways[pair.standby.identity]
+        # One watch for each kind, and what it lists then has come.
+        await eventually(lambda: len(way.watches) == len(pair.ways[pair.leader.identity].watches))
+        await eventually(
+            lambda: any("synced" in line for line in pair.standby.log_file.read_text().splitlines())
+        )
+        number = pair.seen(pair.standby)
+        await pair.leader.end()
+        await pair.create("second")
+        await pair.answered("second")
+        lists = [one.path for one in way.seen[number:] if one.verb == "GET" and "limit=" in one.query]
+        assert lists == []
+
+
 async def test_a_killed_leader_is_followed_with_default_durations(own_stage: Stage, record_property):
     async with two_operators(own_stage, DEFAULT_LEASE) as pair:
         await pair.leader.kill()
