@@ -80,6 +80,11 @@ class Sweep:
             assert _created_twice(found) == {}
             return _name(found[number], namespace) if number < len(found) else "nothing"
 
+    async def another_write(self) -> None:
+        """Wait until the operator has written once more."""
+        before = len(self.proxy.writes())
+        await eventually(lambda: len(self.proxy.writes()) > before, timeout_s=POINT_S)
+
     def writes_in(self, namespace: str) -> list[Seen]:
         """Writes in a namespace, Events left out."""
         return [
@@ -182,14 +187,23 @@ async def test_the_operator_killed_at_each_of_its_writes_ends_at_the_same_state(
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-async def test_the_operator_killed_again_and_again_ends_at_the_same_state(sweep: Sweep):
+async def test_the_operator_killed_again_and_again_ends_at_the_same_state(sweep: Sweep, record_property):
+    kills = 0
+
     async def kill_often() -> None:
+        nonlocal kills
         while True:
-            await asyncio.sleep(2.5)  # long enough for a start and a few writes
+            # Each life makes a few writes, however long its start takes on this machine.
+            await sweep.another_write()
+            await asyncio.sleep(0.3)
             sweep.operator.kill_now()
+            kills += 1
 
     task = asyncio.create_task(kill_often())
     try:
         await sweep.point(10, "after")
     finally:
         task.cancel()
+        await asyncio.wait({task})
+    record_property("killed again and again", kills)
+    assert kills > 5
