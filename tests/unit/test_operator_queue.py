@@ -94,7 +94,7 @@ def test_namespaces_take_turns_however_long_one_line_is():
     assert Counter(one.namespace for one in taken) == {"big": 2, "small": 2}
 
 
-def names(queue, count):
+def names(queue: FairQueue, count: int) -> list[str]:
     return [turn[0].name for turn in (queue.take() for _ in range(count)) if turn]
 
 
