@@ -1,4 +1,4 @@
-"""The text index over the demo films: search latency by kind of query, build and update times, memory.
+"""The text index over the demo films: search latency by kind of query, build and update times, memory; then autocompletion.
 
 In one process, without HTTP or database. The floor is an index of the overviews alone with the engine's defaults, asked
 for one word: what the engine costs before we ask anything clever. Floor and search alternate query by query; each
@@ -20,15 +20,16 @@ from pathlib import Path
 
 import psutil
 import tantivy
+from autocomplete import Autocomplete, measure_autocomplete, show_autocomplete, timed_ms
 from rich.console import Console
 from rich.table import Table
 
 from media_gateway.core.domain.content import SourceRecord
 from media_gateway.core.domain.ids import uuid7
 from media_gateway.core.domain.specs import IngestionJobSpec
-from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.core.settings import CoreSettings, load_settings
 from media_gateway.discovery.documents import IndexedContent, Person
+from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import TextIndex, analyse
 from media_gateway.discovery.text_index.analysis import fold
 from media_gateway.ingestion.mapping import Mapper
@@ -59,6 +60,7 @@ class Result:
     build_mb: float
     update_ms: float
     latencies: list[Latency]
+    autocomplete: Autocomplete
 
 
 async def films() -> list[IndexedContent]:
@@ -147,14 +149,8 @@ def measure_kind(
     return Latency(kind, queries[0], statistics.median(took_ms), p95, statistics.median(floor_ms))
 
 
-def timed_ms(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return (time.perf_counter() - started) * 1000
-
-
 def search(index: TextIndex, query: str) -> None:
-    index.search(analyse(query), VectorFilter(), offset=0, limit=HITS)
+    index.search(analyse(query), SearchFilter(), offset=0, limit=HITS)
 
 
 def update(index: TextIndex, film: IndexedContent) -> None:
@@ -183,8 +179,9 @@ def measure(queries: int, rounds: int) -> Result:
         ]
         latencies.append(sorted(found, key=lambda latency: latency.p50_ms)[len(found) // 2])
     updates = [timed_ms(partial(update, index, film)) for film in contents[:50]]
+    autocomplete = measure_autocomplete(contents, index, queries)
     index.close()
-    return Result(len(contents), build_s, build_mb, statistics.median(updates), latencies)
+    return Result(len(contents), build_s, build_mb, statistics.median(updates), latencies, autocomplete)
 
 
 def show(result: Result) -> None:
@@ -204,6 +201,7 @@ def show(result: Result) -> None:
         f"{result.films:,} films indexed in {result.build_s:.1f} s; {result.build_mb:.0f} MB of memory; "
         f"one changed film searchable after {result.update_ms:.1f} ms"
     )
+    show_autocomplete(result.autocomplete, console)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ when a test first asks.
 """
 
 import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from media_gateway.core.adapters.postgres import Database
 from media_gateway.core.adapters.redis import RedisHandle
-from tests.support.servers import TEMPLATE, Urls, WarmServers, database_named, execute, unused_port
+from tests.support.servers import Urls, WarmServers, fresh_database, unused_port
 
 # The machine is shared: how long one example takes says nothing about the code.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,11 +85,9 @@ def postgres_server_url(warm_servers: Urls) -> str:
 
 @pytest.fixture
 async def database_url(postgres_server_url: str) -> AsyncIterator[str]:
-    """URL of a fresh, migrated database, dropped afterwards even if connections to it were left open."""
-    name = f"test_{uuid.uuid4().hex}"
-    await execute(postgres_server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield database_named(postgres_server_url, name)
-    await execute(postgres_server_url, f"DROP DATABASE {name} WITH (FORCE)")
+    """URL of a fresh, migrated database."""
+    async with fresh_database(postgres_server_url) as url:
+        yield url
 
 
 @pytest.fixture

@@ -253,6 +253,22 @@ async def test_a_tail_continues_right_after_the_cursor_of_any_event(rig):
         assert {event.event_id for event in sent} == seen | {d.event.event_id for d in rest}
 
 
+async def test_readers_who_have_seen_everything_have_the_same_cursor(rig):
+    bus = await rig.bus()
+    topics = [Topic.CONTENT]
+    await bus.publish(rig.events(keys=5, each=4))
+    async with bus.tail(topics, cursor=await bus.end_cursor(topics)) as early:
+        await bus.publish(rig.events(keys=7, each=3))
+        async with bus.tail(topics, cursor=await bus.end_cursor(topics)) as late:
+            await bus.publish(rig.events(keys=7, each=3))
+            cursors = {
+                (await rig.take(early, 42))[-1].cursor,
+                (await rig.take(late, 21))[-1].cursor,
+                await bus.end_cursor(topics),
+            }
+    assert len(cursors) == 1
+
+
 async def test_two_tails_both_see_everything(rig):
     bus = await rig.bus()
     async with bus.tail([Topic.CONTENT], cursor=None) as one, bus.tail([Topic.CONTENT], cursor=None) as two:

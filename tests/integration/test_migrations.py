@@ -11,6 +11,8 @@ from alembic.script import ScriptDirectory
 from media_gateway.core import migrations
 from media_gateway.core.adapters.postgres import Database
 from media_gateway.core.errors import UnavailableError
+from tests.support.films import Film, Offer, save
+from tests.support.search_rows import count, rows
 from tests.support.servers import database_named, execute
 
 
@@ -66,3 +68,34 @@ async def test_a_failed_migration_frees_the_lock_for_the_next_one(empty_database
         await migrations.migrate(empty_database_url, "no-such")
     async with asyncio.timeout(30):
         await migrations.migrate(empty_database_url)
+
+
+async def test_discovery_s_tables_come_beside_data_that_is_there(empty_database_url):
+    await migrations.migrate(empty_database_url, "0003")
+    database = Database(empty_database_url)
+    film = Film(title="Alien", people=(("director", "Ridley Scott"),), offerings=(Offer(platform="netflix"),))
+    await save(database, film)
+    before = await _everything(database)
+    assert {"contents", "credits", "offerings", "outbox"} <= before.keys()
+    await migrations.migrate(empty_database_url)
+    after = await _everything(database)
+    assert {table: after[table] for table in before} == before
+    for table in ("ranking_versions", "search_events", "search_clicks", "popular_searches"):
+        assert await count(database, table) == 0
+    # The release before goes on writing to the new schema.
+    await save(database, Film(title="Aliens"))
+    await database.close()
+
+
+async def _everything(database: Database) -> dict[str, list[str]]:
+    """Rows of every table that has any, but the revision's own."""
+    tables = await rows(
+        database, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    )
+    found = {}
+    for (table,) in tables:
+        if table != "alembic_version":
+            found[table] = [
+                row.text for row in await rows(database, f'SELECT t::text AS text FROM "{table}" t')
+            ]
+    return {table: sorted(texts) for table, texts in found.items() if texts}

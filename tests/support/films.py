@@ -47,6 +47,9 @@ class Film:
     keywords: tuple[str, ...] = ()
     popularity_score: float | None = 0.5
     average_rating: float | None = None
+    maturity_rating: str | None = None
+    original_language: str | None = None
+    audio_languages: tuple[str, ...] = ()
     images: dict[str, str] | None = None
     people: tuple[tuple[str, str], ...] = ()
     """Role and name, in billing order."""
@@ -66,15 +69,18 @@ class Film:
             "images": json.dumps(self.images) if self.images else None,
             "genres": list(self.genres),
             "keywords": list(self.keywords),
+            "audio_languages": list(self.audio_languages),
         }
 
 
 _CONTENT = """
     INSERT INTO contents (id, content_type, title, title_key, original_title, alternate_titles, overview, release_year,
-        release_date, genres, keywords, popularity_score, average_rating, images, sources, created_at, updated_at)
+        release_date, genres, keywords, popularity_score, average_rating, maturity_rating,
+        original_language, audio_languages, images, sources, created_at, updated_at)
     VALUES (:id, :content_type, :title, :title_key, :original_title, CAST(:alternate_titles AS jsonb), :overview,
-        :release_year, :release_date, :genres, :keywords, :popularity_score, :average_rating, CAST(:images AS jsonb),
-        ARRAY['demo'], clock_timestamp(), clock_timestamp())
+        :release_year, :release_date, :genres, :keywords, :popularity_score, :average_rating,
+        :maturity_rating, :original_language, :audio_languages, CAST(:images AS jsonb), ARRAY['demo'],
+        clock_timestamp(), clock_timestamp())
     ON CONFLICT (id) DO UPDATE SET title = excluded.title, overview = excluded.overview, genres = excluded.genres,
         popularity_score = excluded.popularity_score, updated_at = clock_timestamp(), removed_at = NULL
 """

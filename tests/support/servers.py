@@ -4,7 +4,9 @@ import asyncio
 import shutil
 import socket
 import tempfile
-from collections.abc import Coroutine
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -76,6 +78,17 @@ async def execute(url: str, statement: str) -> None:
             await connection.execute(sa.text(statement))
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def fresh_database(server_url: str) -> AsyncIterator[str]:
+    """URL of a fresh, migrated database, dropped afterwards even if connections to it were left open."""
+    name = f"test_{uuid.uuid4().hex}"
+    await execute(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    try:
+        yield database_named(server_url, name)
+    finally:
+        await execute(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def database_named(server_url: str, name: str) -> str:

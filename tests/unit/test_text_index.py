@@ -1,13 +1,15 @@
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from media_gateway.core.domain.vectors import VectorFilter
-from media_gateway.discovery.documents import IndexedContent, Person
-from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons, relevance
+from media_gateway.discovery.documents import IndexedContent, Offer, Person
+from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.text_index import TextIndex, analyse, certainty, match_reasons
+from tests.support.searching import search, titles
 
-ANYTHING = VectorFilter()
+ANYTHING = SearchFilter()
 
 
 def film(title, *, year=2000, pop=0.5, people=(), **facts) -> IndexedContent:
@@ -47,10 +49,26 @@ FILMS = (
     film("Will It Rain", people=("Nobody Known", "Will Smith"), pop=0.1, genres=("comedy",)),
     film("Hitch", people=("Andy Tennant", "Will Smith"), pop=0.9, genres=("comedy", "romance")),
     film(
-        "Blade Runner", year=1982, genres=("science_fiction",), platforms=("netflix",), keywords=("android",)
+        "Blade Runner",
+        year=1982,
+        genres=("science_fiction",),
+        platforms=("netflix",),
+        offers=(Offer("netflix", "GB", "subscription"), Offer("netflix", "US", "rental")),
+        languages=("en", "fr"),
+        average_rating=8.1,
+        maturity_rating="R",
+        keywords=("android",),
     ),
     film(
-        "Planet Earth", year=2006, content_type="series", genres=("documentary",), platforms=("prime_video",)
+        "Planet Earth",
+        year=2006,
+        content_type="series",
+        genres=("documentary",),
+        platforms=("prime_video",),
+        offers=(Offer("prime_video", "GB", "purchase"),),
+        languages=("en",),
+        average_rating=9.4,
+        maturity_rating="TV-G",
     ),
     film("$", year=1971),
 )
@@ -64,10 +82,6 @@ def index():
     index.commit()
     yield index
     index.close()
-
-
-def titles(index, text, where=ANYTHING, limit=10) -> list[str]:
-    return [TITLES[hit.content_id] for hit in index.search(analyse(text), where, offset=0, limit=limit).hits]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +117,7 @@ def test_typing_errors_are_forgiven(index, query, first):
 
 def test_films_of_one_name_come_by_popularity_and_a_year_picks_one(index):
     def years(query: str) -> list[int | None]:
-        found = index.search(analyse(query), ANYTHING, offset=0, limit=2)
-        return [index.contents([hit.content_id])[hit.content_id].release_year for hit in found.hits]
+        return [result.content.release_year for result in search(index, query, limit=2)]
 
     assert years("heat") == [1995, 1986]
     assert years("heat 1986")[0] == 1986
@@ -128,17 +141,21 @@ def test_genres_keywords_and_years_are_words_too(index):
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        (VectorFilter(genres_any=("crime", "documentary")), {"The Godfather", "Heat", "Planet Earth"}),
-        (VectorFilter(genres_any=("crime",), year_from=1990), {"Heat"}),
-        (VectorFilter(year_from=1972, year_to=1974), {"The Godfather", "The Godfather Part II"}),
-        (VectorFilter(platforms_any=("netflix",)), {"Blade Runner"}),
-        (VectorFilter(content_types=("series",)), {"Planet Earth"}),
-        (VectorFilter(genres_any=("crime",), genres_none=("crime",)), set()),
-        (
-            VectorFilter(content_ids=(FILMS[0].content_id, FILMS[1].content_id)),
-            {"The Godfather", "The Godfather Part II"},
-        ),
-        (VectorFilter(exclude_ids=tuple(c.content_id for c in FILMS[1:])), {"The Godfather"}),
+        (SearchFilter(genres_any=("crime", "documentary")), {"The Godfather", "Heat", "Planet Earth"}),
+        (SearchFilter(genres_any=("crime",), year_from=1990), {"Heat"}),
+        (SearchFilter(year_from=1972, year_to=1974), {"The Godfather", "The Godfather Part II"}),
+        (SearchFilter(platforms_any=("netflix",)), {"Blade Runner"}),
+        (SearchFilter(region="GB"), {"Blade Runner", "Planet Earth"}),
+        (SearchFilter(region="GB", availability_types=("subscription",)), {"Blade Runner"}),
+        (SearchFilter(region="GB", availability_types=("rental", "purchase")), {"Planet Earth"}),
+        (SearchFilter(platforms_any=("netflix",), region="GB", availability_types=("rental",)), set()),
+        (SearchFilter(languages_any=("fr", "de")), {"Blade Runner"}),
+        (SearchFilter(rating_from=8.1), {"Blade Runner", "Planet Earth"}),
+        (SearchFilter(rating_from=8.2, rating_to=9.5), {"Planet Earth"}),
+        (SearchFilter(maturity_level=2), {"Planet Earth"}),
+        (SearchFilter(maturity_level=3), {"Planet Earth", "Blade Runner"}),
+        (SearchFilter(content_types=("series",)), {"Planet Earth"}),
+        (SearchFilter(genres_any=("crime",), genres_none=("crime",)), set()),
     ],
 )
 def test_filters_keep_exactly_what_they_say(index, where, expected):
@@ -169,10 +186,10 @@ def test_no_text_breaks_a_search(index, text):
 
 
 @given(st.lists(st.floats(min_value=0, max_value=2e6), min_size=2))
-def test_relevance_stays_in_its_scale_and_keeps_the_order(scores):
-    values = [relevance(score) for score in sorted(scores)]
+def test_certainty_stays_in_its_scale_and_keeps_the_order(scores):
+    values = [certainty(score) or 0.0 for score in sorted(scores)]
     assert values == sorted(values)
-    assert all(0 <= value <= 1 for value in values)
+    assert all(value == 0 or 0.86 <= value <= 1 for value in values)
 
 
 def test_pages_follow_each_other_without_gap_or_repeat(index):
@@ -243,4 +260,4 @@ def test_reasons_say_what_matched_where(query, title, reasons):
 
 def test_what_is_kept_comes_back_whole(index):
     kept = index.contents([content.content_id for content in FILMS] + [uuid4()])
-    assert kept == {content.content_id: content for content in FILMS}
+    assert kept == {content.content_id: replace(content, offers=()) for content in FILMS}

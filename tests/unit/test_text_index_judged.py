@@ -4,7 +4,6 @@ from uuid import uuid4
 
 import pytest
 
-from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.discovery.documents import IndexedContent, Person
 from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons
 from media_gateway.discovery.text_index.analysis import (
@@ -15,6 +14,7 @@ from media_gateway.discovery.text_index.analysis import (
     singular,
 )
 from media_gateway.discovery.text_index.kinds import kind_asked
+from tests.support.searching import titles
 
 
 def film(title, year, genres="", **facts) -> IndexedContent:
@@ -72,7 +72,6 @@ FILMS = (
     film("The Dark Knight", 2008, "action", pop=0.9),
     film("The Dark", 2005, "horror"),
 )
-TITLES = {content.content_id: content.title for content in FILMS}
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +81,6 @@ def index():
     index.commit()
     yield index
     index.close()
-
-
-def titles(index, text) -> list[str]:
-    found = index.search(analyse(text), VectorFilter(), offset=0, limit=20)
-    return [TITLES[hit.content_id] for hit in found.hits]
 
 
 def reasons(query: str, title: str) -> list[str]:

@@ -34,7 +34,7 @@ EXIT_CODES = (
         EXIT_RETRYABLE,
         (),
         "Something is away or took too long; the same command may succeed later. A check (`status`, `doctor`, "
-        "`migrate --check`) found something.",
+        "`migrate --check`, `eval search --check`) found something.",
     ),
     ExitCode(2, (), "An option or argument does not exist or is of the wrong kind."),
     ExitCode(EXIT_USAGE, (InvalidInputError,), "A value on the command line, or a given file, is wrong."),

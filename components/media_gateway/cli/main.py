@@ -35,6 +35,7 @@ COMMANDS = {
     ),
     "migrate": Entry("media_gateway.cli.migrate:command", "Bring the database schema to this release."),
     "ingest": Entry("media_gateway.cli.ingest:app", "Read catalogues from sources."),
+    "eval": Entry("media_gateway.cli.eval:app", "Measure how good answers are."),
     "models": Entry("media_gateway.cli.models:app", "Build and list the models this machine runs."),
 }
 

@@ -97,6 +97,12 @@ class ConflictError(MediaGatewayError):
     code = "conflict"
 
 
+class PreconditionFailedError(MediaGatewayError):
+    """What the caller wants to change is no longer in the state that the caller has seen."""
+
+    code = "precondition_failed"
+
+
 class RateLimitedError(MediaGatewayError):
     """The caller, or we at an upstream, asked too often."""
 

@@ -22,6 +22,15 @@ class Person:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One way to watch a content now, as filters see it."""
+
+    platform: str
+    region: str
+    availability_type: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedContent:
     """A content as it is searched and listed.
@@ -34,8 +43,12 @@ class IndexedContent:
         The best billed, at most `store.PEOPLE_LIMIT`.
     platforms : tuple[str, ...]
         Platforms with an offering in effect when it was read, in any region.
+    languages : tuple[str, ...]
+        The original language first, then those it can be heard in.
     demo_platforms : tuple[str, ...]
-        Those among them whose offerings are all made up for the demo catalogue.
+        Those among the platforms whose offerings are all made up for the demo catalogue.
+    offers : tuple[Offer, ...]
+        The offerings in effect, for filters. There can be hundreds, so the index does not give them back.
     """
 
     content_id: UUID
@@ -51,10 +64,12 @@ class IndexedContent:
     people: tuple[Person, ...] = ()
     platforms: tuple[str, ...] = ()
     demo_platforms: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     popularity_score: float | None = None
     average_rating: float | None = None
     maturity_rating: str | None = None
     poster: str | None = None
+    offers: tuple[Offer, ...] = ()
 
     @property
     def titles(self) -> tuple[str, ...]:
@@ -63,8 +78,9 @@ class IndexedContent:
         return tuple(dict.fromkeys((self.title, *others, *self.alternate_titles)))
 
     def to_bytes(self) -> bytes:
-        """JSON of all members."""
-        return orjson.dumps(self)
+        """JSON of all members but the offers."""
+        members = {name: getattr(self, name) for name in self.__slots__ if name != "offers"}
+        return orjson.dumps(members)
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Self:
@@ -123,3 +139,23 @@ class Trend:
 
     content: IndexedContent
     trending_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """A content and an offering of it that is about to end."""
+
+    content: IndexedContent
+    platform: str
+    region: str
+    availability_type: str
+    available_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A content that is like another, how much (0 to 1), and why, in words."""
+
+    content: IndexedContent
+    similarity: float
+    reasons: tuple[str, ...]

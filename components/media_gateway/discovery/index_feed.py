@@ -1,4 +1,4 @@
-"""Keeps the text index equal to the catalogue: built at start, then by content events, compared now and then.
+"""Keeps text index and suggestions equal to the catalogue: built at start, then by content events, compared now and then.
 
 Spawned by the app as two supervised tasks. An event is only a hint which content to read again, so neither order nor
 repetition of events matters. Everything written goes through one path (`_refresh`), under one lock: what was read from
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import NamedTuple, TypeVar, TypeVarTuple, Unpack
 from uuid import UUID
 
 import structlog
@@ -19,7 +19,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from media_gateway.core.domain.events import Topic
 from media_gateway.core.errors import ConflictError, MediaGatewayError, UnavailableError
 from media_gateway.core.ports.events import Delivery, EventBus, Subscription
+from media_gateway.discovery.documents import IndexedContent
+from media_gateway.discovery.generation import CatalogueGeneration
 from media_gateway.discovery.store import CatalogueReader
+from media_gateway.discovery.suggestions import Suggestions
 from media_gateway.discovery.text_index import TextIndex
 
 A = TypeVarTuple("A")
@@ -53,13 +56,21 @@ _comparisons = Counter(
 )
 
 
+class Indexes(NamedTuple):
+    """What is kept current of the catalogue; written by the feed only."""
+
+    text: TextIndex
+    suggestions: Suggestions
+    generation: CatalogueGeneration
+
+
 class IndexFeed:
-    """Builds the index and follows the catalogue.
+    """Builds the indexes and follows the catalogue.
 
     Parameters
     ----------
-    index
-        Written by this object only.
+    indexes
+        The text index says what is stale, so that the suggestions, which get the same, need no revisions.
     batch_ms
         How long events are gathered into one commit, in milliseconds.
     reconcile_s
@@ -70,14 +81,14 @@ class IndexFeed:
         self,
         catalogue: CatalogueReader,
         bus: EventBus,
-        index: TextIndex,
+        indexes: Indexes,
         *,
         batch_ms: int,
         reconcile_s: float,
     ) -> None:
         self._catalogue = catalogue
         self._bus = bus
-        self._index = index
+        self._index, self._suggestions, self._generation = indexes
         self._batch_s = batch_ms / 1000
         self._reconcile_s = reconcile_s
         self._writing = asyncio.Lock()
@@ -124,6 +135,8 @@ class IndexFeed:
             if cursor is None:
                 await asyncio.sleep(RETRY_S[-1])
                 continue
+            # What is in the database now is what events up to the cursor have told, and more.
+            self._generation.changed(removed=True, cursor=cursor)
             try:
                 async with self._bus.tail([Topic.CONTENT], cursor=cursor) as subscription:
                     await self._apply_events(subscription)
@@ -144,7 +157,7 @@ class IndexFeed:
         Returns
         -------
         int
-            How many contents were stale, missing or too many.
+            How many contents were stale, missing or too many, or have come into effect or gone out of it by the clock.
         """
         started = datetime.now(UTC)
         catalogue = dict[UUID, int]()
@@ -159,7 +172,7 @@ class IndexFeed:
         for number, chunk in enumerate(chunks, start=1):
             await self._refresh(chunk, commit=number % COMMIT_CHUNKS == 0)
         # Also without stale contents: a task that was stopped halfway may have applied without committing.
-        await self._in_writer(self._index.commit)
+        await self._in_writer(self._commit)
         _documents.set(len(self._index))
         self._compared_at = started
         _comparisons.labels(reason.replace(" ", "_")).inc()
@@ -173,7 +186,7 @@ class IndexFeed:
                 contents=len(self._index),
                 took_ms=took_ms,
             )
-        return len(stale)
+        return len(ids)
 
     def close(self) -> None:
         """End the writer thread, after the batch it is working on."""
@@ -192,7 +205,8 @@ class IndexFeed:
     async def _until_done(self, reason: str) -> None:
         for attempt in range(2**31):
             try:
-                await self.reconcile(reason)
+                if await self.reconcile(reason):
+                    self._generation.changed(removed=True, cursor=None)
             except MediaGatewayError as error:
                 if not error.retryable:
                     raise
@@ -208,7 +222,9 @@ class IndexFeed:
             ids = dict.fromkeys(
                 content_id for delivery in deliveries for content_id in _content_ids(delivery)
             )
-            await self._refresh_until_done(list(ids))
+            removed = await self._refresh_until_done(list(ids))
+            if deliveries:
+                self._generation.changed(removed=removed, cursor=deliveries[-1].cursor)
             now = datetime.now(UTC)
             for delivery in deliveries:
                 _lag.observe(max(0.0, (now - delivery.event.occurred_at).total_seconds()))
@@ -240,11 +256,13 @@ class IndexFeed:
             batch += got
         return batch
 
-    async def _refresh_until_done(self, content_ids: Sequence[UUID]) -> None:
+    async def _refresh_until_done(self, content_ids: Sequence[UUID]) -> bool:
+        """Read contents again and write them, however long that takes; says whether any of them is gone."""
+        gone = 0
         for attempt in range(2**31):
             try:
                 for start in range(0, len(content_ids), READ_CHUNK):
-                    await self._refresh(content_ids[start : start + READ_CHUNK], commit=True)
+                    gone += await self._refresh(content_ids[start : start + READ_CHUNK], commit=True)
             except MediaGatewayError as error:
                 if not error.retryable:
                     raise
@@ -253,17 +271,28 @@ class IndexFeed:
                 )
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             else:
-                return
+                break
+        return gone > 0
 
-    async def _refresh(self, content_ids: Sequence[UUID], *, commit: bool) -> None:
-        """Read contents again and write them; those the catalogue no longer has go."""
+    async def _refresh(self, content_ids: Sequence[UUID], *, commit: bool) -> int:
+        """Read contents again and write them; those the catalogue no longer has go. Says how many those are."""
         async with self._writing:
             contents = await self._catalogue.contents(content_ids)
             gone = set(content_ids).difference(content.content_id for content in contents)
-            await self._in_writer(self._index.apply, contents, list(gone))
+            await self._in_writer(self._apply, contents, list(gone))
             if commit:
-                await self._in_writer(self._index.commit)
+                await self._in_writer(self._commit)
         _documents.set(len(self._index))
+        return len(gone)
+
+    def _apply(self, contents: Sequence[IndexedContent], gone: Sequence[UUID]) -> None:
+        # The text index last, for it is the one that is compared: what it has, the suggestions have too.
+        self._suggestions.apply(contents, gone)
+        self._index.apply(contents, gone)
+
+    def _commit(self) -> None:
+        self._suggestions.commit()
+        self._index.commit()
 
     async def _in_writer(self, function: Callable[[Unpack[A]], T], *arguments: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, function, *arguments)

@@ -1,21 +1,39 @@
 """HTTP operations of discovery: parse, one service call, answer."""
 
+import time
+from typing import cast
+
 from aiohttp import web
 
 from media_gateway.core.web import Auth, RouteTable
+from media_gateway.discovery.activity_routes import ANALYTICS, searcher_of
+from media_gateway.discovery.activity_schemas import SEARCH_ID
+from media_gateway.discovery.answers import SearchAnswers
+from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.schemas import (
     AvailabilityQuery,
     AvailabilityResponse,
+    ContentCard,
     ContentPath,
     ContentView,
-    SearchRequest,
-    SearchResponse,
+    ExpiringQuery,
+    ExpiringResponse,
+    GenreCount,
+    GenresResponse,
+    PopularQuery,
+    PopularResponse,
+    SimilarQuery,
+    SimilarResponse,
     TrendingQuery,
     TrendingResponse,
 )
-from media_gateway.discovery.service import DiscoveryService
+from media_gateway.discovery.search_events import CacheState, SearchEvent
+from media_gateway.discovery.search_schemas import SearchRequest, SearchResponse
+from media_gateway.discovery.services.catalogue import CatalogueService
 
-SERVICE = web.AppKey("discovery", DiscoveryService)
+ANSWERS = web.AppKey("search_answers", SearchAnswers)
+CATALOGUE = web.AppKey("catalogue", CatalogueService)
+RANKING_BOOK = web.AppKey("ranking_book", RankingBook)
 
 routes = RouteTable(tag="discovery")
 
@@ -27,10 +45,30 @@ routes = RouteTable(tag="discovery")
     auth=Auth.OPTIONAL,
     summary="Search the catalogue",
 )
-async def search(request: web.Request, body: SearchRequest) -> SearchResponse:
-    """Whole titles come first, then works of a person asked for by name, then a genre or time, then other matches."""
-    query = body.to_domain()
-    return SearchResponse.from_domain(await request.app[SERVICE].search(query), query)
+async def search(request: web.Request, body: SearchRequest) -> web.Response:
+    """Whole titles come first, then works of a person asked for by name, then a genre or time, then other matches.
+
+    The header `X-Cache` says whether the answer was kept (`HIT`), is being renewed (`STALE`), was made now (`MISS`), or
+    could not be looked up (`BYPASS`). The header `X-Search-Id` of the answer is what `/api/v1/search/clicks` wants to know of a choice.
+    """
+    started = time.perf_counter()
+    variant = request.app[RANKING_BOOK].variant(body.variant)
+    answer = await request.app[ANSWERS].answer(body, variant)
+    event = SearchEvent(
+        query=body.query,
+        searcher=searcher_of(request),
+        variant=variant.name,
+        filters=body.filters.used(),
+        result_count=answer.total,
+        first_position=(body.page - 1) * body.page_size + 1,
+        shown=answer.shown,
+        latency_ms=round((time.perf_counter() - started) * 1000, 3),
+        degraded=answer.degraded,
+        cache=cast("CacheState", answer.state.lower()),
+    )
+    request.app[ANALYTICS].record(event)
+    headers = {SEARCH_ID: str(event.search_id), "X-Cache": answer.state}
+    return web.Response(body=answer.body, content_type="application/json", headers=headers)
 
 
 # Before the route with a variable in its place, which would take "trending" for an id.
@@ -43,10 +81,61 @@ async def search(request: web.Request, body: SearchRequest) -> SearchResponse:
 )
 async def trending(request: web.Request, query: TrendingQuery) -> TrendingResponse:
     """Popularity with age counted against it."""
-    trends = await request.app[SERVICE].trending(
+    trends = await request.app[CATALOGUE].trending(
         limit=query.limit, region=query.region, content_type=query.content_type
     )
     return TrendingResponse.from_domain(trends, query)
+
+
+@routes.get(
+    "/api/v1/content/popular",
+    query=PopularQuery,
+    returns=PopularResponse,
+    auth=Auth.OPTIONAL,
+    summary="What most people know",
+)
+async def popular(request: web.Request, query: PopularQuery) -> PopularResponse:
+    """By popularity alone, whatever its age."""
+    found = await request.app[CATALOGUE].popular(query.to_domain(), limit=query.limit)
+    return PopularResponse(results=[ContentCard.from_domain(content) for content in found])
+
+
+@routes.get(
+    "/api/v1/content/expiring",
+    query=ExpiringQuery,
+    returns=ExpiringResponse,
+    auth=Auth.OPTIONAL,
+    summary="What is about to leave",
+)
+async def expiring(request: web.Request, query: ExpiringQuery) -> ExpiringResponse:
+    """Offerings that end soon, each content once for each."""
+    found = await request.app[CATALOGUE].expiring(
+        days=query.days, limit=query.limit, region=query.region, platform=query.platform
+    )
+    return ExpiringResponse.from_domain(found)
+
+
+@routes.get(
+    "/api/v1/content/{content_id}/similar",
+    path=ContentPath,
+    query=SimilarQuery,
+    returns=SimilarResponse,
+    auth=Auth.OPTIONAL,
+    summary="What is like a content",
+)
+async def similar(request: web.Request, path: ContentPath, query: SimilarQuery) -> SimilarResponse:
+    """Near in meaning, and of the same series, people, genres and keywords."""
+    found = await request.app[CATALOGUE].similar(path.content_id, query.to_domain(), limit=query.limit)
+    return SimilarResponse.from_domain(*found)
+
+
+@routes.get(
+    "/api/v1/genres", returns=GenresResponse, auth=Auth.OPTIONAL, summary="The genres of the catalogue"
+)
+async def genres(request: web.Request) -> GenresResponse:
+    """Those that any content has, with how many do."""
+    counted = request.app[CATALOGUE].genres()
+    return GenresResponse(genres=[GenreCount(genre=genre, count=count) for genre, count in counted.items()])
 
 
 @routes.get(
@@ -58,7 +147,7 @@ async def trending(request: web.Request, query: TrendingQuery) -> TrendingRespon
 )
 async def content(request: web.Request, path: ContentPath) -> ContentView:
     """404 with code `not_found` for an id that never was, `content_removed` for one that is no more."""
-    return ContentView.from_domain(await request.app[SERVICE].content(path.content_id))
+    return ContentView.from_domain(await request.app[CATALOGUE].content(path.content_id))
 
 
 @routes.get(
@@ -73,5 +162,5 @@ async def availability(
     request: web.Request, path: ContentPath, query: AvailabilityQuery
 ) -> AvailabilityResponse:
     """Offerings in effect now, each with the source that lists it."""
-    found = await request.app[SERVICE].availability(path.content_id, query.to_domain())
+    found = await request.app[CATALOGUE].availability(path.content_id, query.to_domain())
     return AvailabilityResponse.from_domain(*found)

@@ -1,10 +1,13 @@
-"""Wire models of discovery. New members may be added to answers; none changes its meaning."""
+"""Wire models of the catalogue's operations; those of searching are in `search_schemas`.
+
+New members may be added to answers; none changes its meaning.
+"""
 
 from datetime import date, datetime
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar, Self
 from uuid import UUID
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from media_gateway.core.domain.content import (
     AvailabilityType,
@@ -19,94 +22,17 @@ from media_gateway.core.domain.content import (
     SeriesData,
     VideoQuality,
 )
-from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.core.web import Wire
-from media_gateway.discovery.documents import ContentDetails, IndexedContent, ListedOffering, Trend
-from media_gateway.discovery.service import SearchAnswer, SearchQuery
+from media_gateway.discovery.documents import (
+    ContentDetails,
+    Expiring,
+    IndexedContent,
+    ListedOffering,
+    Neighbour,
+    Trend,
+)
+from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.store import OfferingFilter
-
-MAX_QUERY_LENGTH = 500
-"""Longest query, in characters: several long sentences. Beyond it nobody describes a film."""
-
-MAX_DEPTH = 10_000
-"""Deepest result that can be paged to. Each page sorts everything before it, so depth has to end somewhere."""
-
-Year = Annotated[int, Field(ge=1800, le=2100)]
-
-
-class SearchFilters(Wire):
-    """Conditions that all hold for a result; within a list any one suffices. Empty lists ask nothing."""
-
-    genres: list[Genre] = Field(default=[], max_length=24, description="Any of these.", examples=[["crime"]])
-    platforms: list[PlatformName] = Field(
-        default=[],
-        max_length=50,
-        description="Offered now by any of these platforms, in any region.",
-        examples=[["netflix"]],
-    )
-    content_types: list[ContentType] = Field(default=[], max_length=6, description="Any of these.")
-    year_from: Year | None = Field(default=None, description="Released in this year or later.")
-    year_to: Year | None = Field(default=None, description="Released in this year or before.")
-
-    @field_validator("year_to")
-    @classmethod
-    def _not_reversed(cls, value: int | None, info: ValidationInfo) -> int | None:
-        year_from = info.data.get("year_from")
-        if value is not None and year_from is not None and value < year_from:
-            raise ValueError(f"must not be before year_from ({year_from})")
-        return value
-
-    def to_domain(self) -> VectorFilter:
-        """The conditions as every leg understands them."""
-        return VectorFilter(
-            genres_any=tuple(self.genres),
-            platforms_any=tuple(self.platforms),
-            content_types=tuple(self.content_types),
-            year_from=self.year_from,
-            year_to=self.year_to,
-        )
-
-
-class SearchRequest(Wire):
-    """A search."""
-
-    query: str = Field(
-        min_length=1,
-        max_length=MAX_QUERY_LENGTH,
-        description="What is looked for, in plain words: a title (typing errors are forgiven), people, genres, a year, or "
-        "a description. No sign has a special meaning.",
-        examples=["the godfather"],
-    )
-    filters: SearchFilters = SearchFilters()
-    page_size: int = Field(default=20, ge=1, le=100, description="Results on a page.")
-    page: int = Field(
-        default=1,
-        ge=1,
-        description=f"Page, from 1. page * page_size goes up to {MAX_DEPTH}.",
-    )
-
-    @field_validator("query")
-    @classmethod
-    def _not_blank(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("must hold more than spaces")
-        return value
-
-    @field_validator("page")
-    @classmethod
-    def _not_too_deep(cls, value: int, info: ValidationInfo) -> int:
-        page_size = info.data.get("page_size")
-        if page_size is not None and value * page_size > MAX_DEPTH:
-            raise ValueError(
-                f"page * page_size must be at most {MAX_DEPTH}; filters lead to what lies deeper"
-            )
-        return value
-
-    def to_domain(self) -> SearchQuery:
-        """The search as the service takes it."""
-        return SearchQuery(
-            text=self.query, where=self.filters.to_domain(), page=self.page, page_size=self.page_size
-        )
 
 
 class ContentCard(Wire):
@@ -145,62 +71,6 @@ class ContentCard(Wire):
             average_rating=content.average_rating,
             maturity_rating=content.maturity_rating,
             poster=content.poster,
-        )
-
-
-class SearchHit(Wire):
-    """A result of a search."""
-
-    content: ContentCard
-    relevance_score: float = Field(
-        ge=0,
-        le=1,
-        description="Never rises down the list. 1.0 is the whole title, 0.95 the title but for article or spaces, 0.92 its "
-        "sequels, 0.9 a work of the person asked for; below, how well words match.",
-    )
-    match_reasons: list[str] = Field(
-        description="Why it was found, for people.", examples=[["title matches exactly"]]
-    )
-
-
-class ParsedQuery(Wire):
-    """What was understood of the query."""
-
-    text: str = Field(description="The query, trimmed.")
-    terms: list[str] = Field(description="The words looked up: lower case, no accents, no filler words.")
-
-
-class SearchResponse(Wire):
-    """One page of results, best first."""
-
-    results: list[SearchHit]
-    total_count: int = Field(ge=0, description="Contents that match, on all pages.")
-    page: int
-    page_size: int
-    query_parsed: ParsedQuery
-    degraded: bool = Field(
-        description="Part of the catalogue could not be searched yet; the same search may find more later."
-    )
-    search_time_ms: float = Field(ge=0, description="Time the search took, in milliseconds.")
-
-    @classmethod
-    def from_domain(cls, answer: SearchAnswer, query: SearchQuery) -> Self:
-        """The page of an answer."""
-        return cls(
-            results=[
-                SearchHit(
-                    content=ContentCard.from_domain(result.content),
-                    relevance_score=result.relevance,
-                    match_reasons=list(result.reasons),
-                )
-                for result in answer.results
-            ],
-            total_count=answer.total,
-            page=query.page,
-            page_size=query.page_size,
-            query_parsed=ParsedQuery(text=answer.parsed.text, terms=list(answer.parsed.terms)),
-            degraded=answer.degraded,
-            search_time_ms=answer.elapsed_ms,
         )
 
 
@@ -363,3 +233,115 @@ class TrendingResponse(Wire):
             for trend in trends
         ]
         return cls(results=items, region=query.region, content_type=query.content_type)
+
+
+class PopularQuery(Wire):
+    """What kind of contents is wanted."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    region: RegionCode | None = Field(default=None, description="Only what is offered there now.")
+    platform: PlatformName | None = Field(default=None, description="Only what it offers now.")
+    genre: Genre | None = None
+    content_type: ContentType | None = None
+
+    def to_domain(self) -> SearchFilter:
+        """The conditions as the index understands them."""
+        return SearchFilter(
+            genres_any=(self.genre,) if self.genre else (),
+            platforms_any=(self.platform,) if self.platform else (),
+            region=self.region,
+            content_types=(self.content_type,) if self.content_type else (),
+        )
+
+
+class PopularResponse(Wire):
+    """The most popular contents, best first."""
+
+    results: list[ContentCard]
+
+
+class SimilarQuery(PopularQuery):
+    """What kind of similar contents is wanted."""
+
+
+class SimilarItem(Wire):
+    """A content that is like another."""
+
+    content: ContentCard
+    similarity_score: float = Field(ge=0, le=1, description="Meaning, series, people, genres and keywords.")
+    reasons: list[str] = Field(
+        description="What both have in common, for people.", examples=[["of the same series"]]
+    )
+
+
+class SimilarResponse(Wire):
+    """What is like a content, best first."""
+
+    content_id: UUID = Field(description="The present id of the content.")
+    results: list[SimilarItem]
+
+    @classmethod
+    def from_domain(cls, content_id: UUID, neighbours: list[Neighbour]) -> Self:
+        """The answer for a content."""
+        items = [
+            SimilarItem(
+                content=ContentCard.from_domain(one.content),
+                similarity_score=one.similarity,
+                reasons=list(one.reasons),
+            )
+            for one in neighbours
+        ]
+        return cls(content_id=content_id, results=items)
+
+
+class ExpiringQuery(Wire):
+    """Which offerings are wanted."""
+
+    days: int = Field(default=30, ge=1, le=366, description="Ending within so many days.")
+    limit: int = Field(default=20, ge=1, le=100)
+    region: RegionCode | None = Field(default=None, examples=["GB"])
+    platform: PlatformName | None = Field(default=None, examples=["netflix"])
+
+
+class ExpiringItem(Wire):
+    """An offering that is about to end."""
+
+    content: ContentCard
+    platform: str
+    region: str
+    availability_type: AvailabilityType
+    available_until: datetime
+
+
+class ExpiringResponse(Wire):
+    """Offerings that are about to end, the soonest first."""
+
+    results: list[ExpiringItem]
+
+    @classmethod
+    def from_domain(cls, expiring: list[Expiring]) -> Self:
+        """The answer for these offerings."""
+        items = [
+            ExpiringItem(
+                content=ContentCard.from_domain(one.content),
+                platform=one.platform,
+                region=one.region,
+                availability_type=AvailabilityType(one.availability_type),
+                available_until=one.available_until,
+            )
+            for one in expiring
+        ]
+        return cls(results=items)
+
+
+class GenreCount(Wire):
+    """A genre and how many contents have it."""
+
+    genre: str
+    count: int = Field(ge=0)
+
+
+class GenresResponse(Wire):
+    """The genres of the catalogue, the most frequent first."""
+
+    genres: list[GenreCount]

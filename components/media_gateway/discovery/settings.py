@@ -1,8 +1,8 @@
 """Settings of discovery: those of core and these. Read once, at start."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
-from media_gateway.core.settings import CoreSettings
+from media_gateway.core.settings import MIN_SECRET_BYTES, CoreSettings
 
 
 class Settings(CoreSettings):
@@ -30,3 +30,23 @@ class Settings(CoreSettings):
         description="How often the text index is compared with the database, in seconds, to repair what events missed.",
         examples=["300"],
     )
+    analytics_key: SecretStr | None = Field(
+        default=None,
+        description="Secret (at least 32 bytes) under which search analytics hash queries and searchers; by default one made "
+        "of the auth secret. The same for all replicas; with another one popular searches are counted anew.",
+        examples=["the output of `openssl rand -hex 32`"],
+    )
+    analytics_kept_days: float = Field(
+        default=30.0,
+        gt=0,
+        le=3_650,
+        description="How long searches and clicks are kept for analytics, in days.",
+        examples=["30"],
+    )
+
+    @field_validator("analytics_key")
+    @classmethod
+    def _key_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"shorter than {MIN_SECRET_BYTES} bytes")
+        return value

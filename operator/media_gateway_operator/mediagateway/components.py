@@ -60,7 +60,7 @@ ROWS: Final[Mapping[str, Row]] = {
         Row(
             name="discovery",
             port=8081,
-            needs=frozenset({"database", "events", "embedder"}),
+            needs=frozenset({"database", "redis", "vectors", "events", "embedder"}),
             callers=frozenset({"gateway", "mcp"}),
             resources={
                 "requests": {"cpu": "100m", "memory": "384Mi"},

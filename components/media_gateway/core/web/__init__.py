@@ -9,6 +9,7 @@ from media_gateway.core.web.app import create_app
 from media_gateway.core.web.component import Component, Context
 from media_gateway.core.web.endpoint import respond
 from media_gateway.core.web.keys import CALLER
+from media_gateway.core.web.preconditions import entity_tag, if_match
 from media_gateway.core.web.process import event_loop_factory, run_component, stop_signals
 from media_gateway.core.web.routing import Auth, RouteOptions, RouteTable
 from media_gateway.core.web.schemas import Wire
@@ -25,7 +26,9 @@ __all__ = [
     "Wire",
     "check_host",
     "create_app",
+    "entity_tag",
     "event_loop_factory",
+    "if_match",
     "metrics_server",
     "respond",
     "run_component",

@@ -17,6 +17,7 @@ from media_gateway.core.errors import (
     NotFoundError,
     PayloadTooLargeError,
     PermissionDeniedError,
+    PreconditionFailedError,
     RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
@@ -40,6 +41,12 @@ class UnsupportedMediaTypeError(MediaGatewayError):
     code: ClassVar[str] = "unsupported_media_type"
 
 
+class PreconditionRequiredError(MediaGatewayError):
+    """A change was sent without saying which state it is meant for."""
+
+    code: ClassVar[str] = "precondition_required"
+
+
 class HeaderTooLargeError(MediaGatewayError):
     """The request line or a header is longer than what is read."""
 
@@ -52,6 +59,8 @@ STATUSES: Mapping[type[MediaGatewayError], HTTPStatus] = {
     PermissionDeniedError: HTTPStatus.FORBIDDEN,
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
+    PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
+    PreconditionRequiredError: HTTPStatus.PRECONDITION_REQUIRED,
     PayloadTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedMediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HeaderTooLargeError: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -70,6 +79,8 @@ TITLES: Mapping[str, str] = {
     "not_found": "Not found",
     "method_not_allowed": "Method not allowed",
     "conflict": "Conflict with the present state",
+    "precondition_failed": "Changed in the meantime",
+    "precondition_required": "If-Match is required",
     "payload_too_large": "The body is too large",
     "unsupported_media_type": "Unsupported media type",
     "header_too_large": "A header is too large",

@@ -1,8 +1,19 @@
 """The text leg of search: an in-memory BM25 index; the only package that imports tantivy."""
 
 from media_gateway.discovery.text_index.analysis import QueryText, analyse
+from media_gateway.discovery.text_index.facets import FacetValue, Summary
 from media_gateway.discovery.text_index.index import TextHit, TextHits, TextIndex
-from media_gateway.discovery.text_index.query import relevance
+from media_gateway.discovery.text_index.query import certainty
 from media_gateway.discovery.text_index.reasons import match_reasons
 
-__all__ = ["QueryText", "TextHit", "TextHits", "TextIndex", "analyse", "match_reasons", "relevance"]
+__all__ = [
+    "FacetValue",
+    "QueryText",
+    "Summary",
+    "TextHit",
+    "TextHits",
+    "TextIndex",
+    "analyse",
+    "certainty",
+    "match_reasons",
+]

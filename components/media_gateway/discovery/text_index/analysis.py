@@ -82,9 +82,14 @@ def fold(text: str) -> str:
     return words or folded.strip()
 
 
+def without_article(folded: str) -> str:
+    """A folded title without its leading article, unless that is all of it."""
+    return _LEADING_ARTICLE.sub("", folded)
+
+
 def loose(folded: str) -> str:
     """A folded title without its leading article and without spaces: ``spiderman`` for ``the spider man``."""
-    return _LEADING_ARTICLE.sub("", folded).replace(" ", "")
+    return without_article(folded).replace(" ", "")
 
 
 def series_keys(title: str) -> tuple[str, ...]:

@@ -7,14 +7,18 @@ the same time. Must not read the database or the bus.
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import tantivy
 
-from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.discovery.documents import IndexedContent
+from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import query as queries
-from media_gateway.discovery.text_index.analysis import QueryText
+from media_gateway.discovery.text_index.analysis import GRAM_QUERY_LIMIT, QueryText
+from media_gateway.discovery.text_index.conditions import filtered, these
+from media_gateway.discovery.text_index.facets import Summary, summarised
+from media_gateway.discovery.text_index.likeness import title_likeness
 from media_gateway.discovery.text_index.schema import build_schema, document_of, join_id, register_tokenizers
 
 WRITER_HEAP_BYTES = 15_000_000
@@ -31,10 +35,11 @@ class TextHit:
 
 @dataclass(frozen=True, slots=True)
 class TextHits:
-    """One page of hits, best first, and how many contents match in all."""
+    """Hits, best first, how many contents match in all, and whether they have most of the words or only some."""
 
     hits: tuple[TextHit, ...]
     total: int
+    strict: bool
 
 
 class TextIndex:
@@ -80,48 +85,121 @@ class TextIndex:
             stale = [key for key, revision in catalogue.items() if self._revisions.get(key) != revision]
             return stale + [key for key in self._revisions if key not in catalogue]
 
-    def search(self, query: QueryText, where: VectorFilter, *, offset: int, limit: int) -> TextHits:
-        """Contents that match, best first.
+    def search(self, query: QueryText, where: SearchFilter, *, limit: int, offset: int = 0) -> TextHits:
+        """Contents that match by title, person, kind or words, best first.
 
         Most of the words must be found; if no content has most of them, those with any of them are given.
         """
         searcher = self._index.searcher()
-        found = TextHits((), 0)
+        found = TextHits((), 0, strict=True)
         for strict in (True, False):
-            asked = queries.build(self._schema, searcher, query, strict=strict)
-            asked = queries.filtered(self._schema, asked, where)
-            found = self._page(searcher, asked, offset=offset, limit=limit)
+            asked = filtered(self._schema, self._asked(searcher, query, strict=strict), where)
+            found = self._page(searcher, asked, offset=offset, limit=limit, strict=strict)
             if found.total or len(query.terms) < 2:
                 break
         return found
+
+    def similar_titles(self, query: QueryText, where: SearchFilter, *, limit: int) -> list[TextHit]:
+        """Contents whose title is like the whole query, most alike first; the score is the likeness, 0 to 1."""
+        if len(query.key) > GRAM_QUERY_LIMIT:
+            return []
+        searcher = self._index.searcher()
+        asked = filtered(self._schema, queries.nearly(self._schema, query), where)
+        found = searcher.search(asked, limit, count=False, weight_by_field="prior")
+        cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
+        contents = (IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None)
+        hits = [TextHit(content.content_id, title_likeness(query, content.titles)) for content in contents]
+        # Sorted by likeness alone, equals stay in the order of the index: that of popularity.
+        return sorted(hits, key=lambda hit: -hit.score)
+
+    def passing(self, content_ids: Sequence[UUID], where: SearchFilter) -> set[UUID]:
+        """Those of the ids that are in the catalogue and pass the filter."""
+        if not content_ids:
+            return set()
+        searcher = self._index.searcher()
+        asked = filtered(self._schema, these(self._schema, content_ids), where)
+        found = searcher.search(asked, len(content_ids), count=False)
+        return set(self._ids(searcher, [address for _, address in found.hits]))
+
+    def selected(self, where: SearchFilter, *, limit: int) -> tuple[list[UUID], int]:
+        """Ids of contents that pass the filter, at most so many, and how many do."""
+        searcher = self._index.searcher()
+        asked = filtered(self._schema, tantivy.Query.all_query(), where)
+        found = searcher.search(asked, limit, count=True)
+        total: int = found.count  # type: ignore[attr-defined]  # missing in the library's stubs
+        return self._ids(searcher, [address for _, address in found.hits]), total
+
+    def sharing(self, content: IndexedContent, where: SearchFilter, *, limit: int) -> list[UUID]:
+        """Ids of contents that share series, people, keywords or genres with one, itself among them."""
+        searcher = self._index.searcher()
+        asked = filtered(self._schema, queries.sharing(self._schema, searcher, content), where)
+        found = searcher.search(asked, limit, count=False)
+        return self._ids(searcher, [address for _, address in found.hits])
+
+    def popular(self, where: SearchFilter, *, limit: int) -> list[UUID]:
+        """Ids of contents that pass the filter, the most popular first."""
+        searcher = self._index.searcher()
+        asked = filtered(self._schema, tantivy.Query.all_query(), where)
+        found = searcher.search(asked, limit, count=False, order_by_field="prior")
+        return self._ids(searcher, [address for _, address in found.hits])
+
+    def summary(
+        self, query: QueryText, where: SearchFilter, others: Sequence[UUID], *, strict: bool
+    ) -> Summary:
+        """What there is among the contents that match and others that pass the filter.
+
+        Parameters
+        ----------
+        others
+            Ids of contents found in other ways.
+        strict
+            As the search was, by `TextHits.strict`.
+        """
+        searcher = self._index.searcher()
+        matching = self._asked(searcher, query, strict=strict)
+        asked = queries.any_of([matching, these(self._schema, others)]) if others else matching
+        return summarised(searcher, filtered(self._schema, asked, where))
+
+    def values(self, field: Literal["genre", "platform"]) -> dict[str, int]:
+        """What the contents have in a field, the most frequent first, and about how many have it."""
+        return dict(self._index.searcher().terms_with_prefix(field, ""))
 
     def contents(self, content_ids: Sequence[UUID]) -> dict[UUID, IndexedContent]:
         """What the index keeps of those ids that it has."""
         if not content_ids:
             return {}
         searcher = self._index.searcher()
-        ids = [str(content_id) for content_id in content_ids]
-        asked = tantivy.Query.term_set_query(self._schema, "id", ids)
         # Nothing is given twice: an id is deleted and added again in one commit.
-        found = searcher.search(asked, len(ids), count=False)
+        found = searcher.search(these(self._schema, content_ids), len(content_ids), count=False)
         cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
         kept = (IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None)
         return {content.content_id: content for content in kept}
+
+    def frequency(self, word: str) -> int:
+        """How many contents have a folded word, counted where most have it; removed ones may count for a while."""
+        return queries.frequency(self._index.searcher(), word)
 
     def close(self) -> None:
         """Finish background merges; no writes afterwards."""
         with self._writing:
             self._writer.wait_merging_threads()
 
-    @staticmethod
-    def _page(searcher: tantivy.Searcher, asked: tantivy.Query, *, offset: int, limit: int) -> TextHits:
+    def _asked(self, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> tantivy.Query:
+        return queries.build(self._schema, searcher, query, strict=strict)
+
+    def _page(
+        self, searcher: tantivy.Searcher, asked: tantivy.Query, *, offset: int, limit: int, strict: bool
+    ) -> TextHits:
         found = searcher.search(asked, limit, count=True, offset=offset, weight_by_field="prior")
-        addresses = [address for _, address in found.hits]
-        highs = searcher.fast_field_values("id_high", addresses)
-        lows = searcher.fast_field_values("id_low", addresses)
+        ids = self._ids(searcher, [address for _, address in found.hits])
         hits = tuple(
-            TextHit(join_id(int(high or 0), int(low or 0)), score)
-            for (score, _), high, low in zip(found.hits, highs, lows, strict=True)
+            TextHit(content_id, score) for content_id, (score, _) in zip(ids, found.hits, strict=True)
         )
         total: int = found.count  # type: ignore[attr-defined]  # missing in the library's stubs
-        return TextHits(hits, total)
+        return TextHits(hits, total, strict=strict)
+
+    @staticmethod
+    def _ids(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> list[UUID]:
+        highs = searcher.fast_field_values("id_high", addresses)
+        lows = searcher.fast_field_values("id_low", addresses)
+        return [join_id(int(high or 0), int(low or 0)) for high, low in zip(highs, lows, strict=True)]

@@ -1,30 +1,32 @@
 """A query text to an index query, made of single terms: user input never meets the index's own query syntax.
 
-Used by the text index only. Scores have three tiers that can't overlap, so that a title match comes first whatever BM25
-says of the rest; popularity weighs inside a tier.
+Used by the text index only. Scores have tiers that can't overlap, so that a title match comes first whatever BM25 says of
+the rest; popularity weighs inside a tier.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import tantivy
 from tantivy import Occur, Query
 
-from media_gateway.core.domain.vectors import VectorFilter
+from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.text_index.analysis import (
-    GRAM_QUERY_LIMIT,
     QueryText,
     allowed_typos,
     decade_of,
+    fold,
     grams,
     loose,
+    name_keys,
     sequel_keys,
+    series_keys,
     singular,
     sound,
     with_digits,
 )
 from media_gateway.discovery.text_index.kinds import Kind, kind_asked
-from media_gateway.discovery.text_index.schema import stems
+from media_gateway.discovery.text_index.schema import keyword_words, stems
 
 EXACT_TIER = 1_000_000.0
 """Score of a whole title (with its year, if one was given)."""
@@ -74,19 +76,16 @@ TIE_BREAKER = 0.1
 TYPO_SCORE = 5.0
 """Constant score of a word found only by correcting it: below the same word written right."""
 
-MISTYPED_TITLE_SCORE = 25.0
-"""Score of a whole title with a wrong letter: about one rare word in a title."""
+LEADING = 8
+"""People of a content, best billed first, whose other works are like it."""
 
-SOUND_SCORE = 30.0
-"""Score of a whole title that only sounds like the query: its words rarely match besides."""
+SURE = 10.0
+"""Weight of whole titles among those that are like a query, so that they are among the candidates."""
 
 GRAM_SHARE = 0.6
 """Share of the query's title grams a title must have: two typos in a title of ten letters leave 54 to 62 %."""
 
-GRAM_BOOST = 0.5
-
-
-RELEVANCE = (
+TIERS = (
     (EXACT_TIER, 1.0),
     (LOOSE_TIER, 0.95),
     (SERIES_TIER, 0.92),
@@ -94,17 +93,12 @@ RELEVANCE = (
     (LAST_NAME_TIER, 0.88),
     (KIND_TIER, 0.86),
 )
+"""Scores from which on a match is certain, and how relevant that is on the scale that callers see."""
 
 
-def relevance(score: float) -> float:
-    """A raw score on the scale 0 to 1 that callers see; never decreasing in the score.
-
-    As `RELEVANCE` for the tiers; else 0.85 * s / (s + 20), where a score of 20 is about one rare word in a title.
-    """
-    for tier, value in RELEVANCE:
-        if score >= tier:
-            return value
-    return round(0.85 * score / (score + 20.0), 4)
+def certainty(score: float) -> float | None:
+    """How relevant a certain match is, 0.86 to 1; None of a score that only says how well words match."""
+    return next((value for tier, value in TIERS if score >= tier), None)
 
 
 def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
@@ -119,9 +113,6 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
     if squeezed := loose(query.key):
         clauses.append(_constant(schema, "title_loose", squeezed, LOOSE_TIER))
         clauses.append(_constant(schema, "title_series", squeezed, SERIES_TIER))
-        if not searcher.doc_freq("title_key", query.key):
-            clauses += _mistyped_title(schema, squeezed)
-            clauses.append(_constant(schema, "title_sound", sound(query.key), SOUND_SCORE))
     clauses += _numbered_title(schema, query)
     if query.title_and_year:
         clauses.append(_title_of_year(schema, *query.title_and_year))
@@ -130,43 +121,52 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
         clauses.append(_of_kind(schema, kind))
     if query.terms:
         clauses.append(_words(schema, searcher, query, strict=strict))
-    if len(query.key) <= GRAM_QUERY_LIMIT:
-        clauses.append(_similar_title(schema, query.key))
-    return _any_of(clauses)
+    return any_of(clauses)
 
 
-def filtered(schema: tantivy.Schema, query: Query, where: VectorFilter) -> Query:
-    """The query, kept to contents that pass the filter; scores do not change."""
-    wanted = (
-        ("genre", where.genres_any),
-        ("platform", where.platforms_any),
-        ("content_type", where.content_types),
+def frequency(searcher: tantivy.Searcher, word: str) -> int:
+    """How many contents have a folded word, in any of its forms: the most of those that have it in one field."""
+    return max(searcher.doc_freq(field, form) for field, form in _forms(word, "people").items())
+
+
+def nearly(schema: tantivy.Schema, query: QueryText) -> Query:
+    """The query for contents whose title is like the whole query: its grams, a few wrong letters, or its sound."""
+    clauses = [
+        _similar_title(schema, query.key),
+        Query.boost_query(Query.term_query(schema, "title_sound", sound(query.key)), SURE),
+    ]
+    if squeezed := loose(query.key):
+        clauses += _mistyped_title(schema, squeezed)
+        clauses += [
+            Query.boost_query(Query.term_query(schema, field, squeezed), SURE)
+            for field in ("title_loose", "title_series")
+        ]
+    return any_of(clauses)
+
+
+def sharing(schema: tantivy.Schema, searcher: tantivy.Searcher, content: IndexedContent) -> Query:
+    """The query for contents that share series, people, keywords or genres with one; rare things count for more."""
+    series = {key for title in content.titles for key in (loose(fold(title)), *series_keys(title)) if key}
+    names = {key for person in content.people[:LEADING] for key in name_keys(fold(person.name))[:1]}
+    words = {word for keyword in content.keywords for word in keyword_words(keyword)}
+    forms = (
+        *((field, key) for key in sorted(series) for field in ("title_loose", "title_series")),
+        *(("person_key", key) for key in sorted(names)),
+        *(("keywords", word) for word in sorted(words)),
+        *(("genre", genre) for genre in content.genres),
     )
-    required = [Query.term_set_query(schema, field, list(values)) for field, values in wanted if values]
-    if where.content_ids:
-        required.append(_ids(schema, where.content_ids))
-    if where.year_from is not None or where.year_to is not None:
-        years = (where.year_from, where.year_to)
-        required.append(Query.range_query(schema, "release_year", tantivy.FieldType.Integer, *years))
-    refused = [_ids(schema, where.exclude_ids)] if where.exclude_ids else []
-    if where.genres_none:
-        refused.append(Query.term_set_query(schema, "genre", list(where.genres_none)))
-    if not required and not refused:
-        return query
-    return Query.boolean_query(
+    counted = ((field, form, searcher.doc_freq(field, form)) for field, form in forms)
+    return any_of(
         [
-            (Occur.Must, query),
-            *((Occur.Must, Query.const_score_query(part, 0.0)) for part in required),
-            *((Occur.MustNot, part) for part in refused),
+            _constant(schema, field, form, _rarity(searcher.num_docs, count))
+            for field, form, count in counted
+            if count
         ]
     )
 
 
-def _ids(schema: tantivy.Schema, content_ids: Iterable[object]) -> Query:
-    return Query.term_set_query(schema, "id", [str(content_id) for content_id in content_ids])
-
-
-def _any_of(queries: Sequence[Query], *, at_least: int = 1) -> Query:
+def any_of(queries: Sequence[Query], *, at_least: int = 1) -> Query:
+    """Contents that at least so many of the queries find."""
     return Query.boolean_query(
         [(Occur.Should, query) for query in queries], minimum_number_should_match=at_least
     )
@@ -174,7 +174,7 @@ def _any_of(queries: Sequence[Query], *, at_least: int = 1) -> Query:
 
 def _title_of_year(schema: tantivy.Schema, title: str, year: int) -> Query:
     titles = [Query.term_query(schema, field, loose(title)) for field in ("title_loose", "title_series")]
-    both = _any_of(titles), Query.term_query(schema, "year", str(year))
+    both = any_of(titles), Query.term_query(schema, "year", str(year))
     return Query.const_score_query(Query.boolean_query([(Occur.Must, part) for part in both]), EXACT_TIER)
 
 
@@ -213,7 +213,7 @@ def _words(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText,
     parts = [_name(schema, searcher, name) for name in names]
     fields = _people_fields(searcher, query)
     parts += [_word(schema, searcher, term, fields[term]) for term in query.terms if term not in in_names]
-    return _any_of(parts, at_least=_words_needed(len(parts)) if strict else 1)
+    return any_of(parts, at_least=_words_needed(len(parts)) if strict else 1)
 
 
 def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[str]]:
@@ -313,18 +313,15 @@ def _constant(schema: tantivy.Schema, field: str, form: str, score: float) -> Qu
 
 
 def _mistyped_title(schema: tantivy.Schema, squeezed: str) -> list[Query]:
-    """Whole titles within one or two wrong letters: nearer ones get both scores."""
-    distances = range(1, allowed_typos(squeezed) + 1) if len(squeezed) <= GRAM_QUERY_LIMIT else ()
-    return [
-        Query.const_score_query(
-            Query.fuzzy_term_query(schema, "title_loose", squeezed, distance), MISTYPED_TITLE_SCORE
-        )
-        for distance in distances
-    ]
+    """Whole titles within one or two wrong letters."""
+    allowed = allowed_typos(squeezed)
+    if not allowed:
+        return []
+    similar = Query.fuzzy_term_query(schema, "title_loose", squeezed, allowed)
+    return [Query.const_score_query(similar, SURE)]
 
 
 def _similar_title(schema: tantivy.Schema, key: str) -> Query:
     parts = grams(key)
     needed = max(1, int(GRAM_SHARE * len(parts)))
-    similar = _any_of([Query.term_query(schema, "title_grams", part) for part in parts], at_least=needed)
-    return Query.boost_query(similar, GRAM_BOOST)
+    return any_of([Query.term_query(schema, "title_grams", part) for part in parts], at_least=needed)

@@ -2,11 +2,13 @@
 
 import re
 import struct
+from collections.abc import Iterator
 from uuid import UUID
 
 import tantivy
 
-from media_gateway.discovery.documents import IndexedContent
+from media_gateway.discovery.documents import IndexedContent, Offer
+from media_gateway.discovery.filters import MATURITY_LEVELS
 from media_gateway.discovery.text_index.analysis import (
     fold,
     last_names,
@@ -60,11 +62,14 @@ def build_schema() -> tantivy.Schema:
         "person_key",
         "last_name",
         "lead_name",
-        "genre",
-        "platform",
+        "offer",
+        "language",
         "content_type",
     ):
         builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic")
+    for name in ("genre", "platform"):
+        # Also column by column, to be counted.
+        builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic", fast=True)
     for name in ("title", "genres", "overview"):
         builder.add_text_field(name, tokenizer_name=STEMMED, index_option="freq")
     builder.add_text_field("keywords", tokenizer_name=PLAIN, index_option="freq")
@@ -72,6 +77,8 @@ def build_schema() -> tantivy.Schema:
     builder.add_text_field("year", tokenizer_name=WHOLE, index_option="basic")
     builder.add_text_field("title_grams", tokenizer_name=GRAMS, index_option="freq")
     builder.add_integer_field("release_year", indexed=True, fast=True)
+    builder.add_float_field("rating", indexed=True, fast=True)
+    builder.add_integer_field("maturity_level", indexed=True)
     builder.add_float_field("prior", fast=True)
     builder.add_unsigned_field("id_high", fast=True)
     builder.add_unsigned_field("id_low", fast=True)
@@ -118,9 +125,7 @@ def document_of(content: IndexedContent) -> tantivy.Document:
     for genre in content.genres:
         document.add_text("genre", genre)
         document.add_text("genres", genre_words(genre))
-    for platform in content.platforms:
-        document.add_text("platform", platform)
-    document.add_text("content_type", content.content_type)
+    _add_conditions(document, content)
     document.add_text("keywords", " ".join(" ".join(keyword_words(keyword)) for keyword in content.keywords))
     document.add_text("overview", _guarded(fold(content.overview or "")))
     if content.release_year is not None:
@@ -130,6 +135,34 @@ def document_of(content: IndexedContent) -> tantivy.Document:
     document.add_float("prior", prior_of(content))
     document.add_bytes("card", content.to_bytes())
     return document
+
+
+def _add_conditions(document: tantivy.Document, content: IndexedContent) -> None:
+    document.add_text("content_type", content.content_type)
+    for platform in content.platforms:
+        document.add_text("platform", platform)
+    for key in dict.fromkeys(key for offer in content.offers for key in offer_keys(offer)):
+        document.add_text("offer", key)
+    for language in content.languages:
+        document.add_text("language", language)
+    if content.average_rating is not None:
+        document.add_float("rating", content.average_rating)
+    level = MATURITY_LEVELS.get(content.maturity_rating) if content.maturity_rating else None
+    if level is not None:
+        document.add_integer("maturity_level", level)
+
+
+def offer_keys(offer: Offer) -> Iterator[str]:
+    """An offering by all three of its facts and by each choice of them, so that a filter is a look-up of one key."""
+    for platform in (offer.platform, ""):
+        for region in (offer.region, ""):
+            for kind in (offer.availability_type, ""):
+                yield offer_key(platform, region, kind)
+
+
+def offer_key(platform: str, region: str, availability_type: str) -> str:
+    """The key of offerings with these facts; an empty one is not asked for."""
+    return f"{platform}|{region}|{availability_type}"
 
 
 def _add_people(document: tantivy.Document, content: IndexedContent) -> None:

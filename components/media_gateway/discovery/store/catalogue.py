@@ -19,8 +19,10 @@ from media_gateway.core.errors import NotFoundError
 from media_gateway.discovery.documents import (
     AvailabilitySummary,
     ContentDetails,
+    Expiring,
     IndexedContent,
     ListedOffering,
+    Offer,
     Person,
     Trend,
 )
@@ -92,6 +94,19 @@ _TRENDING_IN_REGION = sa.text(f"""
     ORDER BY c.score DESC, c.id LIMIT :limit
 """)  # noqa: S608 - constants of this module
 
+# Popular contents first among those that end at one moment: catalogues end many on the last day of a month.
+_EXPIRING = sa.text(f"""
+    SELECT o.content_id, o.platform, o.region, o.availability_type, min(o.available_until) AS available_until
+    FROM offerings o JOIN contents c ON c.id = o.content_id
+    WHERE {_IN_EFFECT} AND o.available_until <= now() + make_interval(days => :days) AND c.removed_at IS NULL
+        AND (CAST(:region AS text) IS NULL OR o.region = :region)
+        AND (CAST(:platform AS text) IS NULL OR o.platform = :platform)
+    GROUP BY o.content_id, o.platform, o.region, o.availability_type, c.popularity_score
+    ORDER BY min(o.available_until), c.popularity_score DESC NULLS LAST, o.content_id, o.platform, o.region,
+        o.availability_type
+    LIMIT :limit
+""")  # noqa: S608 - constants of this module
+
 _BILLING = "array_position(ARRAY['director', 'actor', 'writer', 'producer'], role), position"
 
 _REVISION = "CAST(extract(epoch FROM updated_at) * 1000000 AS bigint)"
@@ -103,7 +118,8 @@ _REVISIONS = sa.text(f"""
 
 _CONTENTS = sa.text(f"""
     SELECT id, {_REVISION} AS revision, content_type, title, original_title, alternate_titles, overview, release_year,
-        genres, keywords, popularity_score, average_rating, maturity_rating, images ->> 'poster' AS poster
+        genres, keywords, popularity_score, average_rating, maturity_rating, original_language, audio_languages,
+        images ->> 'poster' AS poster
     FROM contents WHERE id = ANY(:ids) AND removed_at IS NULL
 """)  # noqa: S608 - constants of this module
 
@@ -113,9 +129,12 @@ _PEOPLE = sa.text(f"""
     FROM credits WHERE content_id = ANY(:ids) GROUP BY content_id
 """)  # noqa: S608 - constants of this module
 
-_PLATFORMS = sa.text(f"""
-    SELECT o.content_id, o.platform, bool_and(o.demo) AS demo FROM offerings o
-    WHERE o.content_id = ANY(:ids) AND {_IN_EFFECT} GROUP BY o.content_id, o.platform ORDER BY o.platform
+# One row a content here, too: a film can have hundreds of offerings.
+_OFFERS = sa.text(f"""
+    SELECT o.content_id, array_agg(DISTINCT o.platform ORDER BY o.platform) AS platforms,
+        array_agg(DISTINCT o.platform) FILTER (WHERE NOT o.demo) AS real_platforms,
+        array_agg(DISTINCT o.platform || '|' || o.region || '|' || o.availability_type) AS offers
+    FROM offerings o WHERE o.content_id = ANY(:ids) AND {_IN_EFFECT} GROUP BY o.content_id
 """)  # noqa: S608 - constants of this module
 
 _TURNED = sa.text("""
@@ -193,6 +212,34 @@ class CatalogueReader:
             contents = {c.content_id: c for c in await _contents(connection, [row.id for row in rows])}
         return [Trend(contents[row.id], round(float(row.score), 4)) for row in rows if row.id in contents]
 
+    async def expiring(
+        self, *, days: int, limit: int, region: str | None, platform: str | None
+    ) -> list[Expiring]:
+        """Offerings in effect that end within so many days, the soonest first."""
+        parameters = {"days": days, "limit": limit, "region": region, "platform": platform}
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(_EXPIRING, parameters)).all()
+            ids = list({row.content_id for row in rows})
+            contents = {content.content_id: content for content in await _contents(connection, ids)}
+        return [
+            Expiring(
+                contents[row.content_id], row.platform, row.region, row.availability_type, row.available_until
+            )
+            for row in rows
+            if row.content_id in contents
+        ]
+
+    async def current_id(self, content_id: UUID) -> UUID:
+        """The id a content has now: that of the content that took it in, if it was merged.
+
+        Raises
+        ------
+        NotFoundError
+            As `details`.
+        """
+        async with self._database.transaction() as connection:
+            return await _current_id(connection, content_id)
+
     async def contents(self, content_ids: Sequence[UUID]) -> list[IndexedContent]:
         """Those of the ids that are in the catalogue now, in any order."""
         async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
@@ -227,15 +274,13 @@ async def _contents(connection: AsyncConnection, content_ids: Sequence[UUID]) ->
         row.content_id: [Person(*both) for both in zip(row.roles, row.names, strict=True)]
         for row in await connection.execute(_PEOPLE, wanted)
     }
-    platforms: dict[UUID, list[tuple[str, bool]]] = {}
-    for row in await connection.execute(_PLATFORMS, wanted):
-        platforms.setdefault(row.content_id, []).append((row.platform, row.demo))
-    return [_indexed(row, people.get(row["id"], ()), platforms.get(row["id"], ())) for row in rows]
+    offers = {row.content_id: row for row in await connection.execute(_OFFERS, wanted)}
+    return [_indexed(row, people.get(row["id"], ()), offers.get(row["id"])) for row in rows]
 
 
-def _indexed(
-    row: Mapping[Any, Any], people: Sequence[Person], platforms: Sequence[tuple[str, bool]]
-) -> IndexedContent:
+def _indexed(row: Mapping[Any, Any], people: Sequence[Person], offered: sa.Row[Any] | None) -> IndexedContent:
+    languages = (row["original_language"], *row["audio_languages"])
+    real = set((offered.real_platforms or ()) if offered else ())
     return IndexedContent(
         content_id=_uuid(row["id"]),
         revision=row["revision"],
@@ -248,8 +293,10 @@ def _indexed(
         genres=tuple(row["genres"]),
         keywords=tuple(row["keywords"]),
         people=tuple(people[:PEOPLE_LIMIT]),
-        platforms=tuple(platform for platform, _ in platforms),
-        demo_platforms=tuple(platform for platform, demo in platforms if demo),
+        platforms=tuple(offered.platforms) if offered else (),
+        demo_platforms=tuple(one for one in offered.platforms if one not in real) if offered else (),
+        offers=tuple(Offer(*offer.split("|")) for offer in offered.offers) if offered else (),
+        languages=tuple(dict.fromkeys(language for language in languages if language)),
         popularity_score=_rounded(row["popularity_score"]),
         average_rating=_rounded(row["average_rating"]),
         maturity_rating=row["maturity_rating"],

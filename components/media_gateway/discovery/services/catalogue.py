@@ -1,0 +1,132 @@
+"""Reading the catalogue: one content, what is like it, where it can be watched, what is in demand. Called by the routes."""
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Final
+from uuid import UUID
+
+from media_gateway.core.domain.vectors import VectorFilter
+from media_gateway.core.ports.vectors import VectorIndex
+from media_gateway.discovery.documents import (
+    ContentDetails,
+    Expiring,
+    IndexedContent,
+    ListedOffering,
+    Neighbour,
+    Trend,
+)
+from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.neighbours import alike
+from media_gateway.discovery.store import CatalogueReader, OfferingFilter
+from media_gateway.discovery.text_index import TextIndex
+from media_gateway.discovery.trending import TrendBoard
+
+NEIGHBOURS: Final = 200
+"""Contents compared with one of which the like are asked for."""
+
+
+class CatalogueService:
+    """What can be asked of the catalogue without searching it.
+
+    Parameters
+    ----------
+    threads
+        Where the index is asked, beside the event loop.
+    """
+
+    def __init__(
+        self, catalogue: CatalogueReader, index: TextIndex, vectors: VectorIndex, threads: Executor
+    ) -> None:
+        self._catalogue = catalogue
+        self._trends = TrendBoard(catalogue)
+        self._index = index
+        self._vectors = vectors
+        self._threads = threads
+
+    async def content(self, content_id: UUID) -> ContentDetails:
+        """Everything about a content; an id that was merged away gives the content that took it in.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such content; `store.ContentRemovedError` if there was.
+        """
+        return await self._catalogue.details(content_id)
+
+    async def availability(
+        self, content_id: UUID, wanted: OfferingFilter
+    ) -> tuple[UUID, list[ListedOffering]]:
+        """The content's present id and where it can be watched.
+
+        Raises
+        ------
+        NotFoundError
+            As `content`.
+        """
+        return await self._catalogue.offerings(content_id, wanted)
+
+    async def similar(
+        self, content_id: UUID, where: SearchFilter, *, limit: int
+    ) -> tuple[UUID, list[Neighbour]]:
+        """The content's present id and what is most like it, best first.
+
+        Candidates are those nearest in meaning and those that share names, genres and keywords. A content without a vector
+        has only the latter.
+
+        Raises
+        ------
+        NotFoundError
+            As `content`.
+        """
+        current = await self._catalogue.current_id(content_id)
+        similarities = await self._nearest(current)
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._alike, current, similarities, where
+        )
+        return current, found[:limit]
+
+    async def expiring(
+        self, *, days: int, limit: int, region: str | None, platform: str | None
+    ) -> list[Expiring]:
+        """Offerings that end within so many days, the soonest first."""
+        return await self._catalogue.expiring(days=days, limit=limit, region=region, platform=platform)
+
+    async def popular(self, where: SearchFilter, *, limit: int) -> list[IndexedContent]:
+        """The most popular of all that passes the filter."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._popular, where, limit)
+
+    async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
+        """What is in demand now, best first; `trending.FRESH_S` seconds old at most."""
+        return await self._trends.trending(limit=limit, region=region, content_type=content_type)
+
+    def genres(self) -> dict[str, int]:
+        """The genres of the catalogue, the most frequent first, and how many contents have them."""
+        return self._index.values("genre")
+
+    async def _nearest(self, content_id: UUID) -> dict[UUID, float]:
+        vector = (await self._vectors.fetch([content_id])).get(content_id)
+        if vector is None:
+            return {}
+        where = VectorFilter(exclude_ids=(content_id,))
+        hits = await self._vectors.search(vector, top_k=NEIGHBOURS, where=where)
+        return {hit.content_id: hit.similarity for hit in hits}
+
+    def _alike(
+        self, content_id: UUID, similarities: dict[UUID, float], where: SearchFilter
+    ) -> list[Neighbour]:
+        one = self._index.contents([content_id]).get(content_id)
+        if one is None:
+            return []
+        passing = self._index.passing(list(similarities), where)
+        ids = dict.fromkeys((*passing, *self._index.sharing(one, where, limit=NEIGHBOURS)))
+        ids.pop(content_id, None)
+        found = [
+            Neighbour(other, *alike(one, other, similarities.get(other.content_id, 0.0)))
+            for other in self._index.contents(list(ids)).values()
+        ]
+        return sorted(found, key=lambda one: (-one.similarity, -(one.content.popularity_score or 0.0)))
+
+    def _popular(self, where: SearchFilter, limit: int) -> list[IndexedContent]:
+        ids = self._index.popular(where, limit=limit)
+        contents = self._index.contents(ids)
+        return [contents[content_id] for content_id in ids if content_id in contents]
