@@ -265,7 +265,7 @@ async def test_variants_are_asked_in_turn_and_compared(tmp_path: Path) -> None:
     def answer(body: dict[str, Any], _request: web.Request) -> Any:
         asked.append(body)
         order = ("Right", "Wrong") if body["variant"] == "new" else ("Wrong", "Right")
-        return answer_of(*order, timings_ms={"text": 1.5, "vector": 3.0})
+        return answer_of(*order, explanation={"timings_ms": {"text": 1.5, "vector": 3.0}})
 
     async with told_search(answer) as service:
         found = await evaluate(

@@ -15,11 +15,11 @@ from media_gateway.core.domain.vectors import Vector, VectorPayload, VectorPoint
 from media_gateway.core.errors import UnavailableError
 from media_gateway.discovery import legs
 from media_gateway.discovery.filters import MATURITY_LEVELS, ParentalLimits, SearchFilter
-from media_gateway.discovery.legs import VECTOR_DEPTH, TextLeg, TitleLeg, VectorLeg
+from media_gateway.discovery.legs import VECTOR_DEPTH, TextAnswer, TextLeg, TitleLeg, VectorLeg
 from media_gateway.discovery.ranking import LegTimeouts, Variant
 from media_gateway.discovery.services.search import SearchAnswer, SearchQuery, SearchService
 from media_gateway.discovery.store import CatalogueReader
-from media_gateway.discovery.text_index import TextIndex, analyse
+from media_gateway.discovery.text_index import QueryText, TextIndex, analyse
 from tests.support.films import Film, Offer, save
 from tests.support.ingestion import WordEmbedder
 
@@ -262,6 +262,26 @@ async def test_only_all_legs_failing_is_an_error(world, threads):
     service = SearchService(failing, world.index, threads, is_whole=lambda: True)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError, match="text, vector"):
         await service.search(SearchQuery(text="ghost", where=EVERYTHING, page=1, page_size=20), PATIENT)
+
+
+class Slow:
+    """A leg that answers as another one, later."""
+
+    def __init__(self, leg: TextLeg) -> None:
+        self.leg, self.name = leg, leg.name
+
+    async def find(self, query: QueryText, where: SearchFilter) -> TextAnswer:
+        await asyncio.sleep(0.2)
+        return await self.leg.find(query, where)
+
+
+async def test_a_late_answer_is_better_than_none(world, threads):
+    hurried = Variant(leg_timeouts_ms=LegTimeouts(text=20, title=20, vector=20))
+    slow = Slow(TextLeg(world.index, threads))
+    service = SearchService([slow, Failing("vector", None)], world.index, threads, is_whole=lambda: True)  # type: ignore[list-item]
+    answer = await service.search(SearchQuery(text="ghost", where=EVERYTHING, page=1, page_size=20), hurried)
+    assert answer.results
+    assert answer.missing == ("vector",)
 
 
 async def test_a_vector_of_a_film_that_is_gone_is_no_result(world):

@@ -48,6 +48,8 @@ async def demo_discovery(database_url: str, redis_url: str, *, vectors: bool) ->
     await load_films(CoreSettings(**settings), vectors=vectors)
     async with running_discovery(**settings) as discovery:
         await eventually(lambda: _is_built(discovery.session, discovery.url), timeout_s=240, interval_s=0.1)
+        if vectors:
+            await discovery.built()  # and sees the model
         yield discovery.url
 
 

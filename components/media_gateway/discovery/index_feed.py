@@ -142,6 +142,8 @@ class IndexFeed:
                     await self._apply_events(subscription)
             except ConflictError:
                 self._complete = False
+                # A bus that began anew may repeat old cursors.
+                self._generation.changed(removed=True, cursor=None)
                 _log.warning("event cursor lost, text index is compared with the database")
 
     async def keep_comparing(self) -> None:
@@ -169,10 +171,15 @@ class IndexFeed:
         turned = await self._catalogue.turned_between(self._compared_at, started)
         ids = list(dict.fromkeys((*stale, *turned)))
         chunks = [ids[i : i + READ_CHUNK] for i in range(0, len(ids), READ_CHUNK)]
-        for number, chunk in enumerate(chunks, start=1):
-            await self._refresh(chunk, commit=number % COMMIT_CHUNKS == 0)
-        # Also without stale contents: a task that was stopped halfway may have applied without committing.
-        await self._in_writer(self._commit)
+        try:
+            for number, chunk in enumerate(chunks, start=1):
+                await self._refresh(chunk, commit=number % COMMIT_CHUNKS == 0)
+            # Also without stale contents: a task that was stopped halfway may have applied without committing.
+            await self._in_writer(self._commit)
+        finally:
+            # Also after a failure, for some may have been written. A first index has given no answer that was kept.
+            if ids and reason != "start":
+                self._generation.changed(removed=True, cursor=None)
         _documents.set(len(self._index))
         self._compared_at = started
         _comparisons.labels(reason.replace(" ", "_")).inc()
@@ -205,8 +212,7 @@ class IndexFeed:
     async def _until_done(self, reason: str) -> None:
         for attempt in range(2**31):
             try:
-                if await self.reconcile(reason):
-                    self._generation.changed(removed=True, cursor=None)
+                await self.reconcile(reason)
             except MediaGatewayError as error:
                 if not error.retryable:
                     raise

@@ -39,7 +39,7 @@ class Target:
     concurrency : int
         Requests on the way at the same time. Above 1 latencies hold the waiting of requests for each other.
     explain : bool
-        Ask for ``timings_ms`` too.
+        Ask for the time of each leg too.
     """
 
     url: str = DEFAULT_URL
@@ -87,12 +87,21 @@ class _Hit(BaseModel):
     content: _Card
 
 
+class _Explanation(BaseModel):
+    timings_ms: dict[str, float | None] = {}
+
+
 class _Answer(BaseModel):
     """What the harness needs of an answer; everything else in it is passed over."""
 
     results: list[_Hit]
     degraded: bool = False
-    timings_ms: dict[str, float | None] | None = None
+    explanation: _Explanation | None = None
+
+    def legs_ms(self) -> dict[str, float]:
+        """Time of each leg that answered, where the service tells it."""
+        timings_ms = self.explanation.timings_ms if self.explanation else {}
+        return {leg: ms for leg, ms in timings_ms.items() if ms is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +204,7 @@ def _outcome(reply: _Reply, query: JudgedQuery, variant: str | None, depth: int)
         first_right=next((place for place, gain in enumerate(gains, 1) if gain), None),
         top=tuple(f"{card.title} ({card.release_year or '?'})" for card in cards[:TOP]),
         latency_ms=reply.latency_ms,
-        legs_ms={leg: ms for leg, ms in (reply.answer.timings_ms or {}).items() if ms is not None},
+        legs_ms=reply.answer.legs_ms(),
         degraded=reply.answer.degraded,
         cached=reply.cached,
     )

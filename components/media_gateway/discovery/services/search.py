@@ -5,7 +5,7 @@ Called by the routes. A leg that fails or is late is left out and the answer say
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,8 +13,13 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
-from media_gateway.core.deadline import Deadline
-from media_gateway.core.errors import FieldError, InvalidInputError, MediaGatewayError, UnavailableError
+from media_gateway.core.errors import (
+    DeadlineExceededError,
+    FieldError,
+    InvalidInputError,
+    MediaGatewayError,
+    UnavailableError,
+)
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
@@ -97,6 +102,22 @@ class _Found:
     answers: dict[str, LegAnswer] = field(default_factory=dict)
     timings_ms: dict[str, float] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+
+    def take(self, leg: str, task: asyncio.Task[LegAnswer], elapsed_ms: float) -> None:
+        """Keep what a leg has answered; an error that is none of ours is raised."""
+        try:
+            self.answers[leg] = task.result()
+        except MediaGatewayError as error:
+            self.miss(leg, error)
+        else:
+            self.timings_ms[leg] = round(elapsed_ms, 3)
+            _leg_seconds.labels(leg).observe(elapsed_ms / 1000)
+
+    def miss(self, leg: str, error: MediaGatewayError) -> None:
+        """Note that a leg gave nothing."""
+        self.missing.append(leg)
+        _missing.labels(leg, error.code).inc()
+        _log.info("a leg did not answer", leg=leg, problem=error.message)
 
     @property
     def text(self) -> TextAnswer:
@@ -190,30 +211,36 @@ class SearchService:
             raise InvalidInputError(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
 
     async def _ask_legs(self, parsed: QueryText, where: SearchFilter, variant: Variant) -> _Found:
-        found = _Found()
-        limits_ms: dict[str, int] = dict(variant.leg_timeouts_ms)
-        async with asyncio.TaskGroup() as group:
-            for leg in self._legs:
-                group.create_task(self._ask(leg, parsed, where, found, limits_ms[leg.name]))
-        if not found.answers:
-            raise UnavailableError(f"nothing can be searched now: {', '.join(found.missing)} failed")
-        return found
+        """Ask all legs; one that is late is left out once another has answered.
 
-    async def _ask(
-        self, leg: Leg, parsed: QueryText, where: SearchFilter, found: _Found, limit_ms: float
-    ) -> None:
-        started = time.perf_counter()
+        Until one has, all are waited for: a late answer is better than none, and the request has a deadline of its own.
+        """
+        found, started = _Found(), time.perf_counter()
+        limits_ms: dict[str, int] = dict(variant.leg_timeouts_ms)
+        asked = {asyncio.create_task(leg.find(parsed, where)): leg.name for leg in self._legs}
+        pending = set(asked)
         try:
-            async with Deadline.after(limit_ms).timeout(f"the {leg.name} leg"):
-                found.answers[leg.name] = await leg.find(parsed, where)
-        except MediaGatewayError as error:
-            found.missing.append(leg.name)
-            _missing.labels(leg.name, error.code).inc()
-            _log.info("a leg did not answer", leg=leg.name, problem=error.message)
-        else:
-            elapsed_s = time.perf_counter() - started
-            found.timings_ms[leg.name] = round(elapsed_s * 1000, 3)
-            _leg_seconds.labels(leg.name).observe(elapsed_s)
+            while pending:
+                left_s = (
+                    min(limits_ms[asked[task]] for task in pending) / 1000 - time.perf_counter() + started
+                )
+                timeout_s = max(0.0, left_s) if found.answers else None
+                done, pending = await asyncio.wait(
+                    pending, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                elapsed_ms = (time.perf_counter() - started) * 1000
+                for task in done:
+                    found.take(asked[task], task, elapsed_ms)
+                late = {task for task in pending if found.answers and elapsed_ms >= limits_ms[asked[task]]}
+                for task in late:
+                    found.miss(asked[task], DeadlineExceededError(f"took over {limits_ms[asked[task]]} ms"))
+                await _cancelled(late)
+                pending -= late
+        finally:
+            await _cancelled(pending)
+        if not found.answers:
+            raise UnavailableError(f"nothing can be searched now: {', '.join(sorted(found.missing))} failed")
+        return found
 
     def _page(
         self, parsed: QueryText, query: SearchQuery, text: TextAnswer, pool: Sequence[Fused]
@@ -246,3 +273,10 @@ class SearchService:
         rest = [hit for hit in hits if hit.content_id not in pooled][start : start + wanted]
         last = pool[-1].relevance if pool else 0.0
         return [Fused(hit.content_id, min(last, certainty(hit.score) or 0.0), {}) for hit in rest]
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
