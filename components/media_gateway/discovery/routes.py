@@ -20,12 +20,11 @@ from media_gateway.discovery.schemas import (
     ExpiringResponse,
     GenreCount,
     GenresResponse,
-    PopularQuery,
     PopularResponse,
-    SimilarQuery,
     SimilarResponse,
     TrendingQuery,
     TrendingResponse,
+    WantedQuery,
 )
 from media_gateway.discovery.search_events import CacheState, SearchEvent
 from media_gateway.discovery.search_schemas import SearchRequest, SearchResponse
@@ -89,12 +88,12 @@ async def trending(request: web.Request, query: TrendingQuery) -> TrendingRespon
 
 @routes.get(
     "/api/v1/content/popular",
-    query=PopularQuery,
+    query=WantedQuery,
     returns=PopularResponse,
     auth=Auth.OPTIONAL,
     summary="What most people know",
 )
-async def popular(request: web.Request, query: PopularQuery) -> PopularResponse:
+async def popular(request: web.Request, query: WantedQuery) -> PopularResponse:
     """By popularity alone, whatever its age."""
     found = await request.app[CATALOGUE].popular(query.to_domain(), limit=query.limit)
     return PopularResponse(results=[ContentCard.from_domain(content) for content in found])
@@ -118,12 +117,12 @@ async def expiring(request: web.Request, query: ExpiringQuery) -> ExpiringRespon
 @routes.get(
     "/api/v1/content/{content_id}/similar",
     path=ContentPath,
-    query=SimilarQuery,
+    query=WantedQuery,
     returns=SimilarResponse,
     auth=Auth.OPTIONAL,
     summary="What is like a content",
 )
-async def similar(request: web.Request, path: ContentPath, query: SimilarQuery) -> SimilarResponse:
+async def similar(request: web.Request, path: ContentPath, query: WantedQuery) -> SimilarResponse:
     """Near in meaning, and of the same series, people, genres and keywords."""
     found = await request.app[CATALOGUE].similar(path.content_id, query.to_domain(), limit=query.limit)
     return SimilarResponse.from_domain(*found)

@@ -235,7 +235,7 @@ class TrendingResponse(Wire):
         return cls(results=items, region=query.region, content_type=query.content_type)
 
 
-class PopularQuery(Wire):
+class WantedQuery(Wire):
     """What kind of contents is wanted."""
 
     limit: int = Field(default=20, ge=1, le=100)
@@ -258,10 +258,6 @@ class PopularResponse(Wire):
     """The most popular contents, best first."""
 
     results: list[ContentCard]
-
-
-class SimilarQuery(PopularQuery):
-    """What kind of similar contents is wanted."""
 
 
 class SimilarItem(Wire):
