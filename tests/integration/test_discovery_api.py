@@ -62,7 +62,16 @@ async def test_search_answers_with_what_a_list_needs(discovery):
     answer = await discovery.search("alien", page_size=1)
     assert answer["total_count"] == 2
     assert (answer["page"], answer["page_size"], answer["degraded"]) == (1, 1, False)
-    assert answer["query_parsed"] == {"text": "alien", "terms": ["alien"], "query_class": "title_like"}
+    assert answer["query_parsed"] == {
+        "text": "alien",
+        "terms": ["alien"],
+        "query_class": "title_like",
+        "intent": "words",
+        "conditions": None,
+        "references": [],
+        "noticed": None,
+        "relaxed": None,
+    }
     assert answer["search_time_ms"] > 0
     (hit,) = answer["results"]
     assert hit["relevance_score"] == 1.0

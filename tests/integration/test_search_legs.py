@@ -22,6 +22,7 @@ from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.text_index import QueryText, TextIndex, analyse
 from tests.support.films import Film, Offer, save
 from tests.support.ingestion import WordEmbedder
+from tests.support.searching import service_over
 
 GENRES = ("horror", "comedy", "western", "drama")
 PLATFORMS = ("netflix", "mubi", "max")
@@ -151,7 +152,7 @@ class World:
 
     def service(self, third: object) -> SearchService:
         legs = (TextLeg(self.index, self.threads), TitleLeg(self.index, self.threads), third)
-        return SearchService(legs, self.index, self.threads, is_whole=lambda: True)  # type: ignore[arg-type]
+        return service_over(self.index, legs, self.threads, vectors=self.vectors)
 
     async def search(self, text: str, where: SearchFilter = EVERYTHING, **page: int) -> SearchAnswer:
         query = SearchQuery(text=text, where=where, **({"page": 1, "page_size": 20} | page))
@@ -259,7 +260,7 @@ async def test_a_leg_that_does_not_answer_is_left_out_and_the_answer_says_so(wor
 
 async def test_only_all_legs_failing_is_an_error(world, threads):
     failing = [Failing(name, UnavailableError("away")) for name in ("text", "vector")]
-    service = SearchService(failing, world.index, threads, is_whole=lambda: True)  # type: ignore[arg-type]
+    service = service_over(world.index, failing, threads)
     with pytest.raises(UnavailableError, match="text, vector"):
         await service.search(SearchQuery(text="ghost", where=EVERYTHING, page=1, page_size=20), PATIENT)
 
@@ -278,7 +279,7 @@ class Slow:
 async def test_a_late_answer_is_better_than_none(world, threads):
     hurried = Variant(leg_timeouts_ms=LegTimeouts(text=20, title=20, vector=20))
     slow = Slow(TextLeg(world.index, threads))
-    service = SearchService([slow, Failing("vector", None)], world.index, threads, is_whole=lambda: True)  # type: ignore[list-item]
+    service = service_over(world.index, [slow, Failing("vector", None)], threads)
     answer = await service.search(SearchQuery(text="ghost", where=EVERYTHING, page=1, page_size=20), hurried)
     assert answer.results
     assert answer.missing == ("vector",)

@@ -1,15 +1,52 @@
 """Searches of a text index by the service itself, without vectors, for tests that judge an order."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
+from uuid import UUID
 
+from media_gateway.core.domain.vectors import Vector
+from media_gateway.core.errors import UnavailableError
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.legs import TextLeg, TitleLeg
+from media_gateway.discovery.personalisation import PersonalOrder
 from media_gateway.discovery.ranking import BUILT_IN, DEFAULT
-from media_gateway.discovery.services.search import SearchQuery, SearchResult, SearchService
+from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.services.search import SearchParts, SearchQuery, SearchResult, SearchService
+from media_gateway.discovery.suggestions import Spelling, Suggestions
 from media_gateway.discovery.text_index import TextIndex
 
 EVERYTHING = SearchFilter()
+
+
+class NoVectors:
+    """A vector store that is away."""
+
+    async def fetch(self, _content_ids: Sequence[UUID]) -> dict[UUID, Vector]:
+        raise UnavailableError("there are no vectors here")
+
+
+def service_over(
+    index: TextIndex,
+    legs: Sequence[Any],
+    threads: Executor,
+    *,
+    vectors: Any = None,
+    personal: PersonalOrder | None = None,
+) -> SearchService:
+    """A search service over a whole index."""
+    return SearchService(
+        SearchParts(
+            legs=legs,
+            index=index,
+            neighbourhood=Neighbourhood(index, vectors or NoVectors(), threads),
+            spelling=Spelling(Suggestions(), index.frequency),
+            personal=personal,
+            threads=threads,
+            is_whole=lambda: True,
+        )
+    )
 
 
 def search(
@@ -19,7 +56,7 @@ def search(
     query = SearchQuery(text=text, where=where, page=1, page_size=limit)
     with ThreadPoolExecutor(1) as threads:
         legs = (TextLeg(index, threads), TitleLeg(index, threads))
-        service = SearchService(legs, index, threads, is_whole=lambda: True)
+        service = service_over(index, legs, threads)
         return asyncio.run(service.search(query, BUILT_IN[DEFAULT])).results
 
 

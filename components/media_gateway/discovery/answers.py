@@ -3,7 +3,7 @@
 What the route has to know of an answer beside its bytes travels in front of them, so that a kept answer is never read.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -18,11 +18,15 @@ from media_gateway.discovery.cache import (
     normalised_query,
     search_key,
 )
+from media_gateway.discovery.filters import ParentalLimits
 from media_gateway.discovery.generation import CatalogueGeneration
+from media_gateway.discovery.personalisation import Asker
 from media_gateway.discovery.ranking import NamedVariant
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.search_schemas import SearchRequest, SearchResponse
-from media_gateway.discovery.services.search import SearchService
+from media_gateway.discovery.services.search import SearchQuery, SearchService
+
+NO_LIMITS: Final = ParentalLimits()
 
 _FACTS: Final = Struct(">IH?")
 """Results in all, results on the page, whether something was missing."""
@@ -47,6 +51,14 @@ class SearchBytes:
     degraded: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSearcher:
+    """What is known of who searches."""
+
+    asker: Asker | None = None
+    limits: ParentalLimits = NO_LIMITS
+
+
 class SearchAnswers:
     """The cache before the search service."""
 
@@ -58,7 +70,9 @@ class SearchAnswers:
         self._generation = generation
         self._book = book
 
-    async def answer(self, request: SearchRequest, variant: NamedVariant) -> SearchBytes:
+    async def answer(
+        self, request: SearchRequest, variant: NamedVariant, searcher: KnownSearcher
+    ) -> SearchBytes:
         """The answer to a request.
 
         Raises
@@ -67,19 +81,35 @@ class SearchAnswers:
             As `SearchService.search`; nothing is kept then.
         """
         # Read before the search begins: an answer is kept under what the index held then.
+        asker = searcher.asker if self._service.is_personal(searcher.asker, variant.settings) else None
+        where = request.filters.to_domain().limited(searcher.limits)
         key = search_key(
             AskedSearch(
                 query=request.query,
                 page=request.page,
                 page_size=request.page_size,
-                filters=request.filters.model_dump(mode="json"),
+                filters={
+                    **request.filters.model_dump(mode="json"),
+                    "parental": {
+                        "maturity_level": searcher.limits.maturity_level,
+                        "blocked_genres": searcher.limits.blocked_genres,
+                    },
+                },
+                # Those with one order share one answer.
+                user_id=asker.subject if asker else None,
                 variant=variant.name,
                 explain=request.explain,
                 ranking_version=self._book.version,
                 generation=self._generation.current,
             )
         )
-        query = replace(request.to_domain(), text=normalised_query(request.query))
+        query = SearchQuery(
+            text=normalised_query(request.query),
+            where=where,
+            page=request.page,
+            page_size=request.page_size,
+            asker=asker,
+        )
 
         async def compute() -> Computed:
             found = await self._service.search(query, variant.settings)

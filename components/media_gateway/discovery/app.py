@@ -16,20 +16,22 @@ from media_gateway.discovery.generation import CatalogueGeneration
 from media_gateway.discovery.index_feed import Indexes, IndexFeed
 from media_gateway.discovery.legs import TextLeg, TitleLeg, VectorLeg
 from media_gateway.discovery.meaning import CachedEmbedder, EmbeddingWatch
+from media_gateway.discovery.personalisation import PersonalOrder, SonaScores
 from media_gateway.discovery.pseudonyms import Pseudonyms
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.ranking_editor import RankingEditor
 from media_gateway.discovery.reports import SearchReports
 from media_gateway.discovery.routes import ANSWERS, CATALOGUE, RANKING_BOOK, routes
 from media_gateway.discovery.services.catalogue import CatalogueService
-from media_gateway.discovery.services.search import SearchService
+from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.services.search import SearchParts, SearchService
 from media_gateway.discovery.settings import Settings
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.store.analytics import AnalyticsStore
 from media_gateway.discovery.store.ranking import RankingStore
 from media_gateway.discovery.store.reports import ReportStore
 from media_gateway.discovery.suggestion_routes import SUGGESTIONS, suggestion_routes
-from media_gateway.discovery.suggestions import Suggestions
+from media_gateway.discovery.suggestions import Spelling, Suggestions
 from media_gateway.discovery.text_index import TextIndex
 
 
@@ -58,9 +60,21 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         VectorLeg(CachedEmbedder(backends.embedder, known), backends.vectors, index, threads),
     )
     book = _wire_ranking(context)
-    search = SearchService(legs, index, threads, lambda: feed.complete)
+    personal = SonaScores(settings.sona_url) if settings.sona_url else None
+    neighbourhood = Neighbourhood(index, backends.vectors, threads)
+    search = SearchService(
+        SearchParts(
+            legs=legs,
+            index=index,
+            neighbourhood=neighbourhood,
+            spelling=Spelling(suggestions, index.frequency),
+            personal=PersonalOrder(personal) if personal else None,
+            threads=threads,
+            is_whole=lambda: feed.complete,
+        )
+    )
     context.app[ANSWERS] = SearchAnswers(search, cache, generation, book)
-    context.app[CATALOGUE] = CatalogueService(catalogue, index, backends.vectors, threads)
+    context.app[CATALOGUE] = CatalogueService(catalogue, index, neighbourhood, threads)
     context.app[SUGGESTIONS] = suggestions
     context.health.add("text index", feed.health, critical=False)
     # A rolling update goes on when a replica is ready, and takes one away that finds everything.
@@ -77,6 +91,8 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         await context.supervisor.stop()
         await cache.close()
         await known.close()
+        if personal is not None:
+            await personal.close()
         await store.close()
         await analytics.close()
         threads.shutdown(wait=True, cancel_futures=True)

@@ -146,7 +146,12 @@ class VectorLeg:
         self._searching = CircuitBreaker("vector search", BreakerPolicy(open_ms=5_000))
 
     async def find(self, query: QueryText, where: SearchFilter) -> LegAnswer:
-        """Candidates with their cosine similarity as score."""
+        """Candidates with their cosine similarity as score; none for a query that only names a kind.
+
+        What is of the kind is known then, and nearness to words like "80s horror" says nothing more.
+        """
+        if query.kind is not None or not query.words:
+            return LegAnswer(())
         async with self._embedding.attempt():
             vector = await self._embedder.embed_query(query.text)
         async with self._searching.attempt():

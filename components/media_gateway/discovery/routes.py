@@ -3,12 +3,14 @@
 import time
 from typing import cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
-from media_gateway.core.web import Auth, RouteTable
+from media_gateway.core.web import CALLER, Auth, RouteTable
 from media_gateway.discovery.activity_routes import ANALYTICS, searcher_of
 from media_gateway.discovery.activity_schemas import SEARCH_ID
-from media_gateway.discovery.answers import SearchAnswers
+from media_gateway.discovery.answers import KnownSearcher, SearchAnswers
+from media_gateway.discovery.personalisation import Asker
+from media_gateway.discovery.profiles import limits_from, limits_of
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.schemas import (
     AvailabilityQuery,
@@ -52,7 +54,7 @@ async def search(request: web.Request, body: SearchRequest) -> web.Response:
     """
     started = time.perf_counter()
     variant = request.app[RANKING_BOOK].variant(body.variant)
-    answer = await request.app[ANSWERS].answer(body, variant)
+    answer = await request.app[ANSWERS].answer(body, variant, known_searcher(request))
     event = SearchEvent(
         query=body.query,
         searcher=searcher_of(request),
@@ -68,6 +70,15 @@ async def search(request: web.Request, body: SearchRequest) -> web.Response:
     request.app[ANALYTICS].record(event)
     headers = {SEARCH_ID: str(event.search_id), "X-Cache": answer.state}
     return web.Response(body=answer.body, content_type="application/json", headers=headers)
+
+
+def known_searcher(request: web.Request) -> KnownSearcher:
+    """Who searches, for the order of results and for what may be among them."""
+    caller = request.get(CALLER)
+    if caller is None:
+        return KnownSearcher()
+    token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[2].strip()
+    return KnownSearcher(Asker(caller.subject, token), limits_from(caller.claims))
 
 
 # Before the route with a variable in its place, which would take "trending" for an id.
@@ -95,7 +106,8 @@ async def trending(request: web.Request, query: TrendingQuery) -> TrendingRespon
 )
 async def popular(request: web.Request, query: WantedQuery) -> PopularResponse:
     """By popularity alone, whatever its age."""
-    found = await request.app[CATALOGUE].popular(query.to_domain(), limit=query.limit)
+    where = query.to_domain().limited(limits_of(request))
+    found = await request.app[CATALOGUE].popular(where, limit=query.limit)
     return PopularResponse(results=[ContentCard.from_domain(content) for content in found])
 
 
@@ -124,7 +136,8 @@ async def expiring(request: web.Request, query: ExpiringQuery) -> ExpiringRespon
 )
 async def similar(request: web.Request, path: ContentPath, query: WantedQuery) -> SimilarResponse:
     """Near in meaning, and of the same series, people, genres and keywords."""
-    found = await request.app[CATALOGUE].similar(path.content_id, query.to_domain(), limit=query.limit)
+    where = query.to_domain().limited(limits_of(request))
+    found = await request.app[CATALOGUE].similar(path.content_id, where, limit=query.limit)
     return SimilarResponse.from_domain(*found)
 
 

@@ -17,8 +17,9 @@ from media_gateway.core.domain.content import (
 from media_gateway.core.web import Wire
 from media_gateway.discovery.filters import MATURITY_LEVELS, SearchFilter
 from media_gateway.discovery.schemas import ContentCard
-from media_gateway.discovery.services.search import SearchAnswer, SearchQuery, SearchResult
+from media_gateway.discovery.services.search import SearchAnswer, SearchResult
 from media_gateway.discovery.text_index import FacetValue, Summary
+from media_gateway.discovery.understanding_schemas import ParsedQuery
 
 MAX_QUERY_LENGTH = 500
 """Longest query, in characters: several long sentences. Beyond it nobody describes a film."""
@@ -109,8 +110,9 @@ class SearchRequest(Wire):
     query: str = Field(
         min_length=1,
         max_length=MAX_QUERY_LENGTH,
-        description="What is looked for, in plain words: a title (typing errors are forgiven), people, genres, a year, or "
-        "a description. No sign has a special meaning.",
+        description="What is looked for, in plain words: a title (typing errors are forgiven), people, genres, times "
+        "(`80s horror`, `comedies before 1960`), what it must not be (`but not horror`), something like another "
+        "(`movies like Heat`), or a description. No sign has a special meaning.",
         examples=["the godfather"],
     )
     filters: SearchFilters = SearchFilters()
@@ -146,12 +148,6 @@ class SearchRequest(Wire):
             )
         return value
 
-    def to_domain(self) -> SearchQuery:
-        """The search as the service takes it."""
-        return SearchQuery(
-            text=self.query, where=self.filters.to_domain(), page=self.page, page_size=self.page_size
-        )
-
 
 class SearchHit(Wire):
     """A result of a search."""
@@ -173,6 +169,9 @@ class SearchHit(Wire):
     vector_similarity: float | None = Field(
         description="How near the meaning is: cosine similarity, -1 to 1."
     )
+    personal_score: float | None = Field(
+        description="How much it suits the caller, 0 to 1; null if nothing is known of that."
+    )
 
     @classmethod
     def from_domain(cls, result: SearchResult) -> Self:
@@ -185,6 +184,7 @@ class SearchHit(Wire):
             keyword_score=scores.get("text"),
             title_score=scores.get("title"),
             vector_similarity=scores.get("vector"),
+            personal_score=scores.get("personal"),
         )
 
 
@@ -226,18 +226,12 @@ class Facets(Wire):
         )
 
 
-class ParsedQuery(Wire):
-    """What was understood of the query."""
-
-    text: str = Field(description="The query, trimmed.")
-    terms: list[str] = Field(description="The words looked up: lower case, no accents, no filler words.")
-    query_class: str = Field(description="`title_like` or `descriptive`; decides how much each leg counts.")
-
-
 class Explanation(Wire):
     """What each leg of the search did."""
 
-    missing: list[str] = Field(description="Legs that failed or were late.")
+    missing: list[str] = Field(
+        description="Legs that failed or were late; `personal` if the order should have been the caller's own."
+    )
     timings_ms: dict[str, float] = Field(description="Time of each leg that answered, in milliseconds.")
 
 
@@ -250,6 +244,10 @@ class SearchResponse(Wire):
     page_size: int
     facets: Facets
     query_parsed: ParsedQuery
+    did_you_mean: str | None = Field(
+        description="The query as it was probably meant, to be offered; null if it is fine, or past guessing."
+    )
+    personalised: bool = Field(description="Whether the order is the caller's own.")
     degraded: bool = Field(
         description="Part of the catalogue, or one way to search it, was missing; the same search may find more later."
     )
@@ -259,16 +257,15 @@ class SearchResponse(Wire):
     @classmethod
     def from_domain(cls, answer: SearchAnswer, request: SearchRequest) -> Self:
         """The page of an answer."""
-        parsed = answer.parsed
         return cls(
             results=[SearchHit.from_domain(result) for result in answer.results],
             total_count=answer.summary.total,
             page=request.page,
             page_size=request.page_size,
             facets=Facets.from_domain(answer.summary),
-            query_parsed=ParsedQuery(
-                text=parsed.text, terms=list(parsed.terms), query_class=answer.query_class
-            ),
+            query_parsed=ParsedQuery.from_domain(answer, request.query),
+            did_you_mean=answer.did_you_mean,
+            personalised=answer.personalised,
             degraded=answer.degraded,
             search_time_ms=answer.elapsed_ms,
             explanation=Explanation(missing=list(answer.missing), timings_ms=dict(answer.timings_ms))

@@ -30,6 +30,12 @@ class Settings(CoreSettings):
         description="How often the text index is compared with the database, in seconds, to repair what events missed.",
         examples=["300"],
     )
+    sona_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Address of sona, which scores results for callers with a token; without it everybody gets the same order.",
+        examples=["http://sona:8082"],
+    )
     analytics_key: SecretStr | None = Field(
         default=None,
         description="Secret (at least 32 bytes) under which search analytics hash queries and searchers; by default one made "

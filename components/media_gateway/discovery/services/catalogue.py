@@ -2,11 +2,8 @@
 
 import asyncio
 from concurrent.futures import Executor
-from typing import Final
 from uuid import UUID
 
-from media_gateway.core.domain.vectors import VectorFilter
-from media_gateway.core.ports.vectors import VectorIndex
 from media_gateway.discovery.documents import (
     ContentDetails,
     Expiring,
@@ -16,13 +13,10 @@ from media_gateway.discovery.documents import (
     Trend,
 )
 from media_gateway.discovery.filters import SearchFilter
-from media_gateway.discovery.neighbours import alike
+from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
 from media_gateway.discovery.text_index import TextIndex
 from media_gateway.discovery.trending import TrendBoard
-
-NEIGHBOURS: Final = 200
-"""Contents compared with one of which the like are asked for."""
 
 
 class CatalogueService:
@@ -35,12 +29,16 @@ class CatalogueService:
     """
 
     def __init__(
-        self, catalogue: CatalogueReader, index: TextIndex, vectors: VectorIndex, threads: Executor
+        self,
+        catalogue: CatalogueReader,
+        index: TextIndex,
+        neighbourhood: Neighbourhood,
+        threads: Executor,
     ) -> None:
         self._catalogue = catalogue
         self._trends = TrendBoard(catalogue)
         self._index = index
-        self._vectors = vectors
+        self._neighbourhood = neighbourhood
         self._threads = threads
 
     async def content(self, content_id: UUID) -> ContentDetails:
@@ -70,19 +68,13 @@ class CatalogueService:
     ) -> tuple[UUID, list[Neighbour]]:
         """The content's present id and what is most like it, best first.
 
-        Candidates are those nearest in meaning and those that share names, genres and keywords. A content without a vector
-        has only the latter.
-
         Raises
         ------
         NotFoundError
             As `content`.
         """
         current = await self._catalogue.current_id(content_id)
-        similarities = await self._nearest(current)
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._alike, current, similarities, where
-        )
+        found, _ = await self._neighbourhood.of(current, where)
         return current, found[:limit]
 
     async def expiring(
@@ -102,29 +94,6 @@ class CatalogueService:
     def genres(self) -> dict[str, int]:
         """The genres of the catalogue, the most frequent first, and how many contents have them."""
         return self._index.values("genre")
-
-    async def _nearest(self, content_id: UUID) -> dict[UUID, float]:
-        vector = (await self._vectors.fetch([content_id])).get(content_id)
-        if vector is None:
-            return {}
-        where = VectorFilter(exclude_ids=(content_id,))
-        hits = await self._vectors.search(vector, top_k=NEIGHBOURS, where=where)
-        return {hit.content_id: hit.similarity for hit in hits}
-
-    def _alike(
-        self, content_id: UUID, similarities: dict[UUID, float], where: SearchFilter
-    ) -> list[Neighbour]:
-        one = self._index.contents([content_id]).get(content_id)
-        if one is None:
-            return []
-        passing = self._index.passing(list(similarities), where)
-        ids = dict.fromkeys((*passing, *self._index.sharing(one, where, limit=NEIGHBOURS)))
-        ids.pop(content_id, None)
-        found = [
-            Neighbour(other, *alike(one, other, similarities.get(other.content_id, 0.0)))
-            for other in self._index.contents(list(ids)).values()
-        ]
-        return sorted(found, key=lambda one: (-one.similarity, -(one.content.popularity_score or 0.0)))
 
     def _popular(self, where: SearchFilter, limit: int) -> list[IndexedContent]:
         ids = self._index.popular(where, limit=limit)

@@ -1,58 +1,59 @@
-"""Searching: take the query apart, ask the legs side by side, put their answers in one order, show one page of it.
+"""Searching: understand the query, ask the legs side by side, put their answers in one order, show one page of it.
 
-Called by the routes. A leg that fails or is late is left out and the answer says so; only when all do is there none.
+Called by the answers, which keep what is found. A leg that fails or is late is left out and the answer says so; only when
+all do is there none.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar, TypeVarTuple, Unpack
+from uuid import UUID
 
-import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
-from media_gateway.core.errors import (
-    DeadlineExceededError,
-    FieldError,
-    InvalidInputError,
-    MediaGatewayError,
-    UnavailableError,
-)
+from media_gateway.core.errors import FieldError, InvalidInputError
+from media_gateway.discovery.catalogue_words import CatalogueWords
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
-from media_gateway.discovery.legs import TEXT_DEPTH, Candidate, Leg, LegAnswer, TextAnswer
+from media_gateway.discovery.legs import TEXT_DEPTH, Leg
+from media_gateway.discovery.personalisation import Asker, PersonalOrder
 from media_gateway.discovery.ranking import Variant
-from media_gateway.discovery.text_index import (
-    QueryText,
-    Summary,
-    TextIndex,
-    analyse,
-    certainty,
-    match_reasons,
-)
+from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
+from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.suggestions import Spelling
+from media_gateway.discovery.text_index import Summary, TextIndex, analyse, certainty, match_reasons
+from media_gateway.discovery.understanding import Facts, Reader, Reference, Understanding, fact_reasons
 
-_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+A = TypeVarTuple("A")
+T = TypeVar("T")
+
+MAX_REASONS: Final = 5
+"""Reasons given at most, strongest first."""
+
 _seconds = Histogram(
-    "mgw_search_duration_seconds", "Time of a search, without HTTP", ["degraded"], buckets=_BUCKETS
+    "mgw_search_duration_seconds", "Time of a search, without HTTP", ["degraded"], buckets=BUCKETS
 )
-_leg_seconds = Histogram(
-    "mgw_search_leg_duration_seconds", "Time of a leg that answered", ["leg"], buckets=_BUCKETS
-)
-_missing = Counter("mgw_search_leg_missing_total", "Legs that failed or were late", ["leg", "code"])
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchQuery:
-    """What is searched for. ``page`` counts from 1."""
+    """What is searched for, and by whom. ``page`` counts from 1.
+
+    Attributes
+    ----------
+    asker : Asker | None
+        Whose order the results get; None for the same order as everybody's.
+    """
 
     text: str
     where: SearchFilter
     page: int
     page_size: int
+    asker: Asker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,95 +72,88 @@ class SearchAnswer:
 
     Attributes
     ----------
+    understood : Understanding
+        What the query was taken to ask for.
+    relaxed : Facts
+        What it asks for and no content fulfils together; it was searched by its words instead.
+    did_you_mean : str | None
+        The query as it was probably meant.
     summary : Summary
         Of all that was found, on all pages.
     query_class : QueryClass
         What the query was taken for.
     missing : tuple[str, ...]
-        Legs that failed or were late.
+        Legs that failed or were late, and ``personal`` for an order that should have been the caller's.
     degraded : bool
         Something that belongs to a full answer was missing; asking again later may give more.
+    personalised : bool
+        Whether the order is the caller's own.
     timings_ms : Mapping[str, float]
         Time of each leg that answered, in milliseconds.
     elapsed_ms : float
         Time the search took, in milliseconds.
     """
 
-    parsed: QueryText
+    understood: Understanding
+    relaxed: Facts
+    did_you_mean: str | None
     results: tuple[SearchResult, ...]
     summary: Summary
     query_class: QueryClass
     missing: tuple[str, ...]
     degraded: bool
+    personalised: bool
     timings_ms: Mapping[str, float]
     elapsed_ms: float
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the legs have found, by their names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchParts:
+    """What a search works with.
 
-    answers: dict[str, LegAnswer] = field(default_factory=dict)
-    timings_ms: dict[str, float] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-
-    def take(self, leg: str, task: asyncio.Task[LegAnswer], elapsed_ms: float) -> None:
-        """Keep what a leg has answered; an error that is none of ours is raised."""
-        try:
-            self.answers[leg] = task.result()
-        except MediaGatewayError as error:
-            self.miss(leg, error)
-        else:
-            self.timings_ms[leg] = round(elapsed_ms, 3)
-            _leg_seconds.labels(leg).observe(elapsed_ms / 1000)
-
-    def miss(self, leg: str, error: MediaGatewayError) -> None:
-        """Note that a leg gave nothing."""
-        self.missing.append(leg)
-        _missing.labels(leg, error.code).inc()
-        _log.info("a leg did not answer", leg=leg, problem=error.message)
-
-    @property
-    def text(self) -> TextAnswer:
-        answer = self.answers.get("text")
-        return answer if isinstance(answer, TextAnswer) else TextAnswer((), 0, strict=True)
-
-    def candidates(self, variant: Variant) -> dict[str, Sequence[Candidate]]:
-        """What there is to be fused."""
-        text = self.text
-        if text.total > len(text.candidates) and text.candidates[-1].certain is not None:
-            # There are more certain matches than these; whatever is not certain would come after all of them.
-            return {"text": text.candidates}
-        found: dict[str, Sequence[Candidate]] = {
-            name: answer.candidates for name, answer in self.answers.items()
-        }
-        if "vector" in found:
-            found["vector"] = [one for one in found["vector"] if one.score >= variant.min_similarity]
-        return found
-
-
-class SearchService:
-    """Searches the catalogue.
-
-    Parameters
+    Attributes
     ----------
-    legs
+    legs : Sequence[Leg]
         The text leg among them.
-    index
-        Gives the contents of a page and counts what was found.
-    threads
+    index : TextIndex
+        Knows the words of the catalogue, gives the contents of a page and counts what was found.
+    personal : PersonalOrder | None
+        None where there is no sona.
+    threads : Executor
         Where the index is asked, beside the event loop.
-    is_whole
+    is_whole : Callable[[], bool]
         Whether the index holds all of the catalogue.
     """
 
-    def __init__(
-        self, legs: Sequence[Leg], index: TextIndex, threads: Executor, is_whole: Callable[[], bool]
-    ) -> None:
-        self._legs = legs
-        self._index = index
-        self._threads = threads
-        self._is_whole = is_whole
+    legs: Sequence[Leg]
+    index: TextIndex
+    neighbourhood: Neighbourhood
+    spelling: Spelling
+    personal: PersonalOrder | None
+    threads: Executor
+    is_whole: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Everything found, in order; ``reasons`` of what was found by its likeness to a content."""
+
+    ordered: list[Fused]
+    found: Found
+    query_class: QueryClass
+    reasons: Mapping[UUID, tuple[str, ...]]
+
+
+class SearchService:
+    """Searches the catalogue."""
+
+    def __init__(self, parts: SearchParts) -> None:
+        self._parts = parts
+        self._index = parts.index
+
+    def is_personal(self, asker: Asker | None, variant: Variant) -> bool:
+        """Whether somebody's order of results may differ from everybody's."""
+        return asker is not None and self._parts.personal is not None and variant.personalisation_weight > 0
 
     async def search(self, query: SearchQuery, variant: Variant) -> SearchAnswer:
         """One page of what matches, best first.
@@ -173,28 +167,28 @@ class SearchService:
         """
         started = time.perf_counter()
         # Read first: an index that becomes whole during the search may not have been when it was asked.
-        whole = self._is_whole()
+        whole = self._parts.is_whole()
         if whole:
             self._check_platforms(query.where.platforms_any)
-        parsed = analyse(query.text)
-        found = await self._ask_legs(parsed, query.where, variant)
-        similar = found.answers["title"].candidates if "title" in found.answers else ()
-        query_class = class_of(parsed, similar)
-        pool = fuse(found.candidates(variant), query_class, variant)
-        results, summary = await asyncio.get_running_loop().run_in_executor(
-            self._threads, self._page, parsed, query, found.text, pool
-        )
+        understood, relaxed = await self._beside(self._understand, query)
+        wanted = replace(query, where=query.where.narrowed(understood.where))
+        pool = await self._pool(understood, wanted.where, variant)
+        personalised = await self._personalise(pool, query, variant)
+        results, summary, meant = await self._beside(self._page, understood, wanted, pool)
         elapsed_s = time.perf_counter() - started
-        degraded = bool(found.missing) or not whole
+        degraded = bool(pool.found.missing) or not whole
         _seconds.labels(str(degraded).lower()).observe(elapsed_s)
         return SearchAnswer(
-            parsed=parsed,
+            understood=understood,
+            relaxed=relaxed,
+            did_you_mean=meant,
             results=results,
             summary=summary,
-            query_class=query_class,
-            missing=tuple(found.missing),
+            query_class=pool.query_class,
+            missing=tuple(pool.found.missing),
             degraded=degraded,
-            timings_ms=found.timings_ms,
+            personalised=personalised,
+            timings_ms=pool.found.timings_ms,
             elapsed_ms=round(elapsed_s * 1000, 3),
         )
 
@@ -210,73 +204,125 @@ class SearchService:
         if unknown:
             raise InvalidInputError(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
 
-    async def _ask_legs(self, parsed: QueryText, where: SearchFilter, variant: Variant) -> _Found:
-        """Ask all legs; one that is late is left out once another has answered.
+    def _understand(self, query: SearchQuery) -> tuple[Understanding, Facts]:
+        """What the query asks for; and what of it had to be let go because nothing fulfils it."""
+        read = Reader(CatalogueWords(self._index)).read(query.text)
+        if read.is_plain:
+            return read, Facts()
+        narrowed = query.where.narrowed(read.words.kind or read.where)
+        if not self._index.has_any(narrowed):
+            references = Facts(references=read.asked.references)
+            words = read.words if references else analyse(query.text)
+            return Understanding(words=words, asked=references), replace(read.asked, references=())
+        if read.words.kind is not None:
+            return replace(read, words=replace(read.words, kind=narrowed)), Facts()
+        return read, Facts()
 
-        Until one has, all are waited for: a late answer is better than none, and the request has a deadline of its own.
-        """
-        found, started = _Found(), time.perf_counter()
-        limits_ms: dict[str, int] = dict(variant.leg_timeouts_ms)
-        asked = {asyncio.create_task(leg.find(parsed, where)): leg.name for leg in self._legs}
-        pending = set(asked)
-        try:
-            while pending:
-                left_s = (
-                    min(limits_ms[asked[task]] for task in pending) / 1000 - time.perf_counter() + started
-                )
-                timeout_s = max(0.0, left_s) if found.answers else None
-                done, pending = await asyncio.wait(
-                    pending, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                elapsed_ms = (time.perf_counter() - started) * 1000
-                for task in done:
-                    found.take(asked[task], task, elapsed_ms)
-                late = {task for task in pending if found.answers and elapsed_ms >= limits_ms[asked[task]]}
-                for task in late:
-                    found.miss(asked[task], DeadlineExceededError(f"took over {limits_ms[asked[task]]} ms"))
-                await _cancelled(late)
-                pending -= late
-        finally:
-            await _cancelled(pending)
-        if not found.answers:
-            raise UnavailableError(f"nothing can be searched now: {', '.join(sorted(found.missing))} failed")
-        return found
+    async def _pool(self, understood: Understanding, where: SearchFilter, variant: Variant) -> _Pool:
+        words, references = understood.words, understood.asked.references
+        found = Found()
+        if words.words or not references:
+            found = await ask_legs(self._parts.legs, words, where, dict(variant.leg_timeouts_ms))
+        query_class = class_of(words, found.titles)
+        pool = _Pool(fuse(found.candidates(words, variant), query_class, variant), found, query_class, {})
+        if references:
+            await self._add_neighbours(pool, references, where)
+        return pool
+
+    async def _add_neighbours(
+        self, pool: _Pool, references: Sequence[Reference], where: SearchFilter
+    ) -> None:
+        """What is like the references, in order of likeness; with further words, of both in equal parts."""
+        likeness: dict[UUID, float] = {}
+        reasons: dict[UUID, tuple[str, ...]] = {}
+        for reference in references:
+            neighbours, is_whole = await self._parts.neighbourhood.of(reference.content_id, where)
+            if not is_whole and "vector" not in pool.found.missing:
+                pool.found.missing.append("vector")
+            for one in neighbours:
+                content_id = one.content.content_id
+                likeness[content_id] = likeness.get(content_id, 0.0) + one.similarity / len(references)
+                why = f"like {reference.title}: {'; '.join(one.reasons)}"
+                reasons[content_id] = (*reasons.get(content_id, ()), why)
+        by_words = {one.content_id: one for one in pool.ordered}
+        share = 0.5 if by_words else 1.0
+        merged = [
+            Fused(
+                content_id,
+                round(
+                    share * likeness.get(content_id, 0.0)
+                    + (1 - share) * (by_words[content_id].relevance if content_id in by_words else 0.0),
+                    4,
+                ),
+                by_words[content_id].scores if content_id in by_words else {},
+            )
+            for content_id in {**likeness, **by_words}
+            if all(content_id != reference.content_id for reference in references)
+        ]
+        pool.ordered = sorted(merged, key=lambda one: -one.relevance)
+        pool.reasons = reasons
+
+    async def _personalise(self, pool: _Pool, query: SearchQuery, variant: Variant) -> bool:
+        personal, weight = self._parts.personal, variant.personalisation_weight
+        if query.asker is None or personal is None or not weight:
+            return False
+        pool.ordered, done = await personal.of(pool.ordered, query.asker, weight)
+        if not done:
+            pool.found.missing.append("personal")
+        return done
 
     def _page(
-        self, parsed: QueryText, query: SearchQuery, text: TextAnswer, pool: Sequence[Fused]
-    ) -> tuple[tuple[SearchResult, ...], Summary]:
+        self, understood: Understanding, query: SearchQuery, pool: _Pool
+    ) -> tuple[tuple[SearchResult, ...], Summary, str | None]:
+        words, text = understood.words, pool.found.text
         in_text = {one.content_id for one in text.candidates}
-        others = [one.content_id for one in pool if one.content_id not in in_text]
-        summary = self._index.summary(parsed, query.where, others, strict=text.strict)
+        others = [one.content_id for one in pool.ordered if one.content_id not in in_text]
+        summary = self._index.summary(words, query.where, others, strict=text.strict)
         first = (query.page - 1) * query.page_size
-        page = list(pool[first : first + query.page_size])
+        page = pool.ordered[first : first + query.page_size]
         if len(page) < query.page_size and text.total > len(text.candidates):
-            page += self._beyond(parsed, query, pool, wanted=query.page_size - len(page))
+            page += self._beyond(understood, query, pool, wanted=query.page_size - len(page))
         contents = self._index.contents([one.content_id for one in page])
-        results = (
-            SearchResult(content, one.relevance, one.scores, tuple(match_reasons(parsed, content)))
+        results = tuple(
+            SearchResult(content, one.relevance, one.scores, _reasons(understood, content, one, pool.reasons))
             for one in page
             # A content removed since the candidates were found is left out.
             if (content := contents.get(one.content_id)) is not None
         )
-        return tuple(results), summary
+        is_plain = words.kind is None and not understood.asked.references
+        return results, summary, self._parts.spelling.did_you_mean(words) if is_plain else None
 
     def _beyond(
-        self, parsed: QueryText, query: SearchQuery, pool: Sequence[Fused], *, wanted: int
+        self, understood: Understanding, query: SearchQuery, pool: _Pool, *, wanted: int
     ) -> list[Fused]:
         """What matches by its words and came too late to be fused, in the order of the text index."""
-        start = max(0, (query.page - 1) * query.page_size - len(pool))
-        pooled = {one.content_id for one in pool}
+        start = max(0, (query.page - 1) * query.page_size - len(pool.ordered))
+        pooled = {one.content_id for one in pool.ordered}
         # Some of what follows may have been found by another leg.
         limit = start + wanted + len(pooled)
-        hits = self._index.search(parsed, query.where, offset=TEXT_DEPTH, limit=limit).hits
+        hits = self._index.search(understood.words, query.where, offset=TEXT_DEPTH, limit=limit).hits
         rest = [hit for hit in hits if hit.content_id not in pooled][start : start + wanted]
-        last = pool[-1].relevance if pool else 0.0
+        last = pool.ordered[-1].relevance if pool.ordered else 0.0
         return [Fused(hit.content_id, min(last, certainty(hit.score) or 0.0), {}) for hit in rest]
 
+    async def _beside(self, call: Callable[[Unpack[A]], T], *arguments: *A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._parts.threads, call, *arguments)
 
-async def _cancelled(tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+
+def _reasons(
+    understood: Understanding,
+    content: IndexedContent,
+    result: Fused,
+    likenesses: Mapping[UUID, tuple[str, ...]],
+) -> tuple[str, ...]:
+    """Why a content is a result, strongest first; never empty."""
+    by_facts = fact_reasons(understood.asked, content)
+    by_words = match_reasons(understood.words, content)
+    if understood.words.kind is not None:
+        # The words of "from the fifties" are the facts; only a title says more.
+        by_words = [reason for reason in by_words if reason.startswith("title")]
+    found = dict.fromkeys((*likenesses.get(content.content_id, ()), *by_words, *by_facts))
+    if not found:
+        title, meaning = result.scores.get("title", 0.0), result.scores.get("vector", 0.0)
+        found = dict.fromkeys(["title is similar" if title >= meaning else "similar in meaning"])
+    return tuple(found)[:MAX_REASONS]

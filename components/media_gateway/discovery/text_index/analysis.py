@@ -7,6 +7,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from media_gateway.discovery.filters import SearchFilter
+
 MAX_TERMS = 32
 """Most words of a query that are looked up; more add cost and no precision."""
 
@@ -200,6 +202,8 @@ class QueryText:
         The distinct words worth looking up.
     title_and_year : tuple[str, int] | None
         Folded title and year, when the query ends with a year (``heat 1995``).
+    kind : SearchFilter | None
+        What all of it asks for together, if it names nothing but kinds, times, people and the like (``80s horror``).
     """
 
     text: str
@@ -207,6 +211,7 @@ class QueryText:
     words: tuple[str, ...]
     terms: tuple[str, ...]
     title_and_year: tuple[str, int] | None
+    kind: SearchFilter | None = None
 
 
 def analyse(text: str) -> QueryText:

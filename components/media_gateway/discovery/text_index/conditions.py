@@ -7,14 +7,17 @@ from uuid import UUID
 import tantivy
 from tantivy import Occur, Query
 
-from media_gateway.discovery.filters import SearchFilter
-from media_gateway.discovery.text_index.schema import offer_key
+from media_gateway.discovery.filters import PersonAsked, SearchFilter
+from media_gateway.discovery.text_index.analysis import singular
+from media_gateway.discovery.text_index.schema import credit_key, keyword_words, offer_key, stems
 
 
 def filtered(schema: tantivy.Schema, query: Query, where: SearchFilter) -> Query:
     """The query, kept to contents that pass the filter; scores do not change."""
     required = _required(schema, where)
     refused = [_one_of(schema, "genre", where.genres_none)] if where.genres_none else []
+    refused += [_said(schema, word) for word in where.words_none]
+    refused += [_credited(schema, person) for person in where.people_none]
     if not required and not refused:
         return query
     return Query.boolean_query(
@@ -39,6 +42,13 @@ def _required(schema: tantivy.Schema, where: SearchFilter) -> list[Query]:
         ("offer", _offers(where)),
     )
     required = [_one_of(schema, field, values) for field, values in wanted if values]
+    required += [_one_of(schema, "genre", genres) for genres in where.genres_all]
+    required += [
+        Query.term_query(schema, "keywords", word)
+        for keyword in where.keywords_all
+        for word in keyword_words(keyword)
+    ]
+    required += [_credited(schema, person) for person in where.people_all]
     integer, number = tantivy.FieldType.Integer, tantivy.FieldType.Float
     if where.year_from is not None or where.year_to is not None:
         required.append(Query.range_query(schema, "release_year", integer, where.year_from, where.year_to))
@@ -54,6 +64,22 @@ def _offers(where: SearchFilter) -> list[str]:
         return []
     facts = product(where.platforms_any or ("",), (where.region or "",), where.availability_types or ("",))
     return [offer_key(*fact) for fact in facts]
+
+
+def _credited(schema: tantivy.Schema, person: PersonAsked) -> Query:
+    if person.role is not None:
+        return Query.term_query(schema, "credit", credit_key(person.role, person.key))
+    either = (Query.term_query(schema, field, person.key) for field in ("person_key", "lead_name"))
+    return Query.boolean_query([(Occur.Should, one) for one in either])
+
+
+def _said(schema: tantivy.Schema, word: str) -> Query:
+    """Contents whose text has a word, in any of its forms."""
+    stem = "".join(stems(word)) or word
+    fields = {"title": stem, "genres": stem, "overview": stem, "keywords": singular(word)}
+    return Query.boolean_query(
+        [(Occur.Should, Query.term_query(schema, field, form)) for field, form in fields.items()]
+    )
 
 
 def _one_of(schema: tantivy.Schema, field: str, values: Sequence[str]) -> Query:

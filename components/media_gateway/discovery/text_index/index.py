@@ -15,11 +15,17 @@ import tantivy
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import query as queries
-from media_gateway.discovery.text_index.analysis import GRAM_QUERY_LIMIT, QueryText
+from media_gateway.discovery.text_index.analysis import GRAM_QUERY_LIMIT, QueryText, loose
 from media_gateway.discovery.text_index.conditions import filtered, these
 from media_gateway.discovery.text_index.facets import Summary, summarised
 from media_gateway.discovery.text_index.likeness import title_likeness
 from media_gateway.discovery.text_index.schema import build_schema, document_of, join_id, register_tokenizers
+
+IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key", "credit"]
+"""Fields that hold whole titles and names."""
+
+NAMESAKES = 50
+"""Contents of one title that are looked at."""
 
 WRITER_HEAP_BYTES = 15_000_000
 """Least the library accepts for one thread; a batch is far smaller."""
@@ -90,8 +96,10 @@ class TextIndex:
 
         Most of the words must be found; if no content has most of them, those with any of them are given.
         """
-        searcher = self._index.searcher()
         found = TextHits((), 0, strict=True)
+        if not query.words:
+            return found
+        searcher = self._index.searcher()
         for strict in (True, False):
             asked = filtered(self._schema, self._asked(searcher, query, strict=strict), where)
             found = self._page(searcher, asked, offset=offset, limit=limit, strict=strict)
@@ -101,7 +109,7 @@ class TextIndex:
 
     def similar_titles(self, query: QueryText, where: SearchFilter, *, limit: int) -> list[TextHit]:
         """Contents whose title is like the whole query, most alike first; the score is the likeness, 0 to 1."""
-        if len(query.key) > GRAM_QUERY_LIMIT:
+        if not query.words or len(query.key) > GRAM_QUERY_LIMIT:
             return []
         searcher = self._index.searcher()
         asked = filtered(self._schema, queries.nearly(self._schema, query), where)
@@ -156,8 +164,8 @@ class TextIndex:
             As the search was, by `TextHits.strict`.
         """
         searcher = self._index.searcher()
-        matching = self._asked(searcher, query, strict=strict)
-        asked = queries.any_of([matching, these(self._schema, others)]) if others else matching
+        matching = [self._asked(searcher, query, strict=strict)] if query.words else []
+        asked = queries.any_of([*matching, these(self._schema, others)])
         return summarised(searcher, filtered(self._schema, asked, where))
 
     def values(self, field: Literal["genre", "platform"]) -> dict[str, int]:
@@ -174,6 +182,27 @@ class TextIndex:
         cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
         kept = (IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None)
         return {content.content_id: content for content in kept}
+
+    def has_any(self, where: SearchFilter) -> bool:
+        """Whether any content passes the filter."""
+        asked = filtered(self._schema, tantivy.Query.all_query(), where)
+        return bool(self._index.searcher().search(asked, 1, count=False).hits)
+
+    def has(self, field: IndexedWord, word: str) -> bool:
+        """Whether any content has a folded word, written without spaces, in a field."""
+        return self._index.searcher().doc_freq(field, word) > 0
+
+    def is_last_name(self, word: str) -> bool:
+        """Whether a folded word is meant as the last name of directors or leads, rather than as one of a title."""
+        return queries.is_last_name(self._index.searcher(), word)
+
+    def titled(self, query: QueryText) -> list[IndexedContent]:
+        """Contents with exactly this title, articles and spaces apart, the best known first."""
+        searcher = self._index.searcher()
+        asked = tantivy.Query.term_query(self._schema, "title_loose", loose(query.key))
+        found = searcher.search(asked, NAMESAKES, count=False, weight_by_field="prior")
+        cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
+        return [IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None]
 
     def frequency(self, word: str) -> int:
         """How many contents have a folded word, counted where most have it; removed ones may count for a while."""

@@ -25,7 +25,7 @@ from media_gateway.discovery.text_index.analysis import (
     sound,
     with_digits,
 )
-from media_gateway.discovery.text_index.kinds import Kind, kind_asked
+from media_gateway.discovery.text_index.conditions import filtered
 from media_gateway.discovery.text_index.schema import keyword_words, stems
 
 EXACT_TIER = 1_000_000.0
@@ -44,7 +44,7 @@ LAST_NAME_TIER = 6_000.0
 """Score of a content with a director or lead whose last name is the whole query."""
 
 KIND_TIER = 4_000.0
-"""Score of a content of the genre and the years that are all the query asks for."""
+"""Score of a content of the kind that is all the query asks for."""
 
 NAMES_PER_TITLE = 3
 """A word is meant as a last name if it is that of so many times more directors and leads than titles have it: true of
@@ -117,9 +117,13 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
     if query.title_and_year:
         clauses.append(_title_of_year(schema, *query.title_and_year))
     clauses.append(_person(schema, searcher, query))
-    if kind := kind_asked(query.words):
-        clauses.append(_of_kind(schema, kind))
-    if query.terms:
+    if query.kind is not None:
+        of_kind = filtered(schema, Query.all_query(), query.kind)
+        clauses.append(Query.const_score_query(of_kind, KIND_TIER))
+    if query.terms and query.kind is not None and strict:
+        # Whatever else has the words by chance is not of the kind; a title that has them may be meant.
+        clauses.append(_in_title(schema, query.terms))
+    elif query.terms:
         clauses.append(_words(schema, searcher, query, strict=strict))
     return any_of(clauses)
 
@@ -127,6 +131,13 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
 def frequency(searcher: tantivy.Searcher, word: str) -> int:
     """How many contents have a folded word, in any of its forms: the most of those that have it in one field."""
     return max(searcher.doc_freq(field, form) for field, form in _forms(word, "people").items())
+
+
+def is_last_name(searcher: tantivy.Searcher, name: str) -> bool:
+    """Whether a folded name, written without spaces, is the last name of directors and leads, and no word of titles."""
+    # Of two words ("de niro") the title field counts neither together, and few titles are made of them.
+    in_titles = searcher.doc_freq("title", _title_form(name))
+    return searcher.doc_freq("lead_name", name) >= max(1, NAMES_PER_TITLE * in_titles)
 
 
 def nearly(schema: tantivy.Schema, query: QueryText) -> Query:
@@ -193,18 +204,14 @@ def _person(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText
     """The person whose full name, or whose last name, is the whole query."""
     name = query.key.replace(" ", "")
     clauses = [_constant(schema, "person_key", name, PERSON_TIER)]
-    # Of two words ("de niro") the title field counts neither together, and few titles are made of them.
-    in_titles = searcher.doc_freq("title", _title_form(name))
-    if searcher.doc_freq("lead_name", name) >= NAMES_PER_TITLE * in_titles:
+    if is_last_name(searcher, name):
         clauses.append(_constant(schema, "lead_name", name, LAST_NAME_TIER))
     return Query.disjunction_max_query(clauses)
 
 
-def _of_kind(schema: tantivy.Schema, kind: Kind) -> Query:
-    wanted = [Query.term_set_query(schema, "genre", sorted(slugs)) for slugs in kind.genres]
-    if kind.years:
-        wanted.append(Query.term_set_query(schema, "year", list(kind.years)))
-    return Query.const_score_query(Query.boolean_query([(Occur.Must, part) for part in wanted]), KIND_TIER)
+def _in_title(schema: tantivy.Schema, terms: Sequence[str]) -> Query:
+    words = [Query.term_query(schema, "title", _title_form(term)) for term in terms]
+    return Query.boolean_query([(Occur.Must, word) for word in words])
 
 
 def _words(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:

@@ -32,11 +32,14 @@ MAX_KEYWORDS = 3
 SIMILAR_TITLE = 80.0
 """Least likeness, in per cent, of a title that is called similar before anything else is said."""
 
+LIKE_TITLE = 60.0
+"""Least likeness, in per cent, of a title that is called similar when there is nothing else to say."""
+
 _ROLE_WORDS = {"actor": "cast"}
 
 
 def match_reasons(query: QueryText, content: IndexedContent) -> list[str]:
-    """What of the query was found where, strongest first; never empty for a content the text index found.
+    """What of the query was found where, strongest first; empty for what has none of its words, nor any like them.
 
     A word that a title or a name explains is not said to stand in the description too.
     """
@@ -169,7 +172,8 @@ def _nearly(query: QueryText, content: IndexedContent) -> list[str]:
     for person in content.people:
         if any(_mistyped(term, part) for term in query.terms for part in fold(person.name).split()):
             return [f"{_ROLE_WORDS.get(person.role, person.role)}: {person.name}, nearly"]
-    return ["title is similar"]
+    alike = max((fuzz.ratio(query.key, fold(title)) for title in content.titles), default=0.0)
+    return ["title is similar"] if alike >= LIKE_TITLE else []
 
 
 def _mistyped(term: str, word: str) -> bool:

@@ -31,6 +31,9 @@ POPULARITY_WEIGHT = 0.25
 LEADS = 3
 """Actors taken for leads of a content whose description names none."""
 
+CREDITED_ROLES = ("director", "writer")
+"""Roles a person can be asked for in; of the others a cast says too little."""
+
 GENRE_WORDS = {
     "science_fiction": ("sci fi", "scifi", "sf"),
     "romance": ("romantic",),
@@ -62,6 +65,7 @@ def build_schema() -> tantivy.Schema:
         "person_key",
         "last_name",
         "lead_name",
+        "credit",
         "offer",
         "language",
         "content_type",
@@ -172,8 +176,17 @@ def _add_people(document: tantivy.Document, content: IndexedContent) -> None:
             document.add_text("person_key", key)
         for key in last_names(name):
             document.add_text("last_name", key)
+    for role in CREDITED_ROLES:
+        names = (fold(person.name) for person in content.people if person.role == role)
+        for key in dict.fromkeys(key for name in names for key in (*name_keys(name), *last_names(name))):
+            document.add_text("credit", credit_key(role, key))
     for key in dict.fromkeys(key for name in _leads(content) for key in last_names(name)):
         document.add_text("lead_name", key)
+
+
+def credit_key(role: str, name: str) -> str:
+    """The key of contents for which somebody of a name, written without spaces, did something."""
+    return f"{role}|{name}"
 
 
 def _leads(content: IndexedContent) -> list[str]:
