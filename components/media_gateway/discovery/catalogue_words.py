@@ -1,7 +1,6 @@
 """What the understanding of queries knows of the catalogue: titles, people, platforms. Over the text index."""
 
 from functools import cached_property
-from typing import Final
 
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
@@ -10,9 +9,6 @@ from media_gateway.discovery.text_index import QueryText, TextIndex, analyse
 from media_gateway.discovery.text_index.analysis import loose, sequel_keys
 from media_gateway.discovery.text_index.schema import credit_key
 from media_gateway.discovery.understanding import Reference
-
-NEARLY: Final = 0.88
-"""Least likeness of a title that "like" means though it is written otherwise: one error in eight letters."""
 
 
 class CatalogueWords:
@@ -44,7 +40,7 @@ class CatalogueWords:
     def nearly_titled(self, text: str) -> Reference | None:
         """See `Lexicon`."""
         found = self._index.similar_titles(analyse(text), SearchFilter(), limit=10)
-        if not found or found[0].score < NEARLY:
+        if not found or found[0].score < TITLE_LIKENESS:
             return None
         content = self._index.contents([found[0].content_id]).get(found[0].content_id)
         return _reference(content) if content else None

@@ -3,27 +3,55 @@
 Called by the catalogue service, which finds the candidates by their vectors.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.text_index.analysis import fold, loose, series_keys
 
-SHARED: Final = {"series": 0.30, "director": 0.12, "genres": 0.18, "keywords": 0.12, "cast": 0.08}
-"""What each thing in common adds to the similarity of meaning, which itself weighs `MEANING`; all of them make 1."""
+SHARED: Final = {
+    "series": 0.24,
+    "director": 0.16,
+    "genres": 0.28,
+    "time": 0.13,
+    "cast": 0.05,
+    "keywords": 0.03,
+}
+"""What each thing in common adds to the similarity of meaning, which itself weighs `MEANING`; all of them make 1. Chosen on
+the judged queries of the form "movies like X"; a third more or less of one moves their precision by 5 points at most."""
 
-MEANING: Final = 0.20
+MEANING: Final = 0.11
 """Weight of the cosine similarity of two contents' vectors; see `SHARED`."""
+
+FADING_YEARS: Final = 15.0
+"""Years between two contents after which their being of one time counts a third (1/e)."""
 
 NAMED: Final = 2
 """Names or keywords a reason gives at most."""
 
 
-def alike(one: IndexedContent, other: IndexedContent, similarity: float) -> tuple[float, tuple[str, ...]]:
+def rarities(counts: Mapping[str, int]) -> dict[str, float]:
+    """How much each genre says: ``ln(1 + all / with it)``, little of drama, more of westerns (as inverse document frequency).
+
+    Parameters
+    ----------
+    counts
+        Contents by genre.
+    """
+    everything = sum(counts.values())
+    return {genre: math.log(1.0 + everything / count) for genre, count in counts.items() if count}
+
+
+def alike(
+    one: IndexedContent, other: IndexedContent, similarity: float, rarity: Mapping[str, float]
+) -> tuple[float, tuple[str, ...]]:
     """How much a content is like another, and why.
 
     Parameters
     ----------
+    rarity
+        Of genres; one that is absent counts 1.
     similarity
         Cosine similarity of their vectors, -1 to 1.
 
@@ -42,7 +70,8 @@ def alike(one: IndexedContent, other: IndexedContent, similarity: float) -> tupl
     shares = {
         "series": float(bool(in_common["series"])),
         "director": float(bool(in_common["director"])),
-        "genres": _jaccard(one.genres, other.genres),
+        "genres": _overlap(one.genres, other.genres, rarity),
+        "time": _nearness(one.release_year, other.release_year),
         "keywords": min(1.0, len(in_common["keywords"]) / 3),
         "cast": min(1.0, len(in_common["cast"]) / 2),
     }
@@ -71,6 +100,12 @@ def _both(one: Iterable[str], other: Iterable[str]) -> list[str]:
     return [value for value in one if value in known]
 
 
-def _jaccard(one: Iterable[str], other: Iterable[str]) -> float:
+def _overlap(one: Iterable[str], other: Iterable[str], rarity: Mapping[str, float]) -> float:
+    """What both have of what either has, weighed (Jaccard; Ruzicka 1958)."""
     first, second = set(one), set(other)
-    return len(first & second) / len(first | second) if first or second else 0.0
+    either = sum(rarity.get(value, 1.0) for value in first | second)
+    return sum(rarity.get(value, 1.0) for value in first & second) / either if either else 0.0
+
+
+def _nearness(one: int | None, other: int | None) -> float:
+    return 0.0 if one is None or other is None else math.exp(-abs(one - other) / FADING_YEARS)

@@ -13,7 +13,7 @@ from media_gateway.core.errors import MediaGatewayError
 from media_gateway.core.ports.vectors import VectorIndex
 from media_gateway.discovery.documents import Neighbour
 from media_gateway.discovery.filters import SearchFilter
-from media_gateway.discovery.neighbours import alike
+from media_gateway.discovery.neighbours import alike, rarities
 from media_gateway.discovery.text_index import TextIndex
 
 NEIGHBOURS: Final = 200
@@ -72,8 +72,9 @@ class Neighbourhood:
         passing = self._index.passing(list(similarities), where)
         ids = dict.fromkeys((*sorted(passing), *self._index.sharing(one, where, limit=NEIGHBOURS)))
         ids.pop(content_id, None)
+        rarity = rarities(self._index.values("genre"))
         found = [
-            Neighbour(other, *alike(one, other, similarities.get(other.content_id, 0.0)))
+            Neighbour(other, *alike(one, other, similarities.get(other.content_id, 0.0), rarity))
             for other in self._index.contents(list(ids)).values()
         ]
         return sorted(

@@ -171,8 +171,12 @@ class SearchService:
         if whole:
             self._check_platforms(query.where.platforms_any)
         understood, relaxed = await self._beside(self._understand, query)
+        pool = await self._pool(understood, query.where.narrowed(understood.where), variant)
+        if not pool.ordered and not understood.is_plain:
+            # What fulfils the conditions has none of the words: better the words without the conditions than nothing.
+            understood, relaxed = _without_conditions(understood, query)
+            pool = await self._pool(understood, query.where, variant)
         wanted = replace(query, where=query.where.narrowed(understood.where))
-        pool = await self._pool(understood, wanted.where, variant)
         personalised = await self._personalise(pool, query, variant)
         results, summary, meant = await self._beside(self._page, understood, wanted, pool)
         elapsed_s = time.perf_counter() - started
@@ -211,9 +215,7 @@ class SearchService:
             return read, Facts()
         narrowed = query.where.narrowed(read.words.kind or read.where)
         if not self._index.has_any(narrowed):
-            references = Facts(references=read.asked.references)
-            words = read.words if references else analyse(query.text)
-            return Understanding(words=words, asked=references), replace(read.asked, references=())
+            return _without_conditions(read, query)
         if read.words.kind is not None:
             return replace(read, words=replace(read.words, kind=narrowed)), Facts()
         return read, Facts()
@@ -307,6 +309,13 @@ class SearchService:
 
     async def _beside(self, call: Callable[[Unpack[A]], T], *arguments: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._parts.threads, call, *arguments)
+
+
+def _without_conditions(read: Understanding, query: SearchQuery) -> tuple[Understanding, Facts]:
+    """The words and the references alone; and the conditions that are let go."""
+    references = Facts(references=read.asked.references)
+    words = read.words if references else analyse(query.text)
+    return Understanding(words=words, asked=references), replace(read.asked, references=())
 
 
 def _reasons(

@@ -79,6 +79,9 @@ TYPO_SCORE = 5.0
 LEADING = 8
 """People of a content, best billed first, whose other works are like it."""
 
+NEAR_TIME = 1.0
+"""Weight of being of about the same time, among what makes contents like each other."""
+
 SURE = 10.0
 """Weight of whole titles among those that are like a query, so that they are among the candidates."""
 
@@ -156,24 +159,40 @@ def nearly(schema: tantivy.Schema, query: QueryText) -> Query:
 
 
 def sharing(schema: tantivy.Schema, searcher: tantivy.Searcher, content: IndexedContent) -> Query:
-    """The query for contents that share series, people, keywords or genres with one; rare things count for more."""
+    """The query for contents that share series, people, keywords, genres or time with one, most in common first.
+
+    Rare things count for more, and genres and time for more than single names, as in `neighbours`, which judges closely.
+    """
     series = {key for title in content.titles for key in (loose(fold(title)), *series_keys(title)) if key}
-    names = {key for person in content.people[:LEADING] for key in name_keys(fold(person.name))[:1]}
+    directors, cast = (_lead_keys(content, is_director=one) for one in (True, False))
     words = {word for keyword in content.keywords for word in keyword_words(keyword)}
     forms = (
-        *((field, key) for key in sorted(series) for field in ("title_loose", "title_series")),
-        *(("person_key", key) for key in sorted(names)),
-        *(("keywords", word) for word in sorted(words)),
-        *(("genre", genre) for genre in content.genres),
+        *((field, key, 2.0) for key in sorted(series) for field in ("title_loose", "title_series")),
+        *(("person_key", key, 1.0) for key in directors),
+        *(("person_key", key, 0.25) for key in cast),
+        *(("keywords", word, 0.1) for word in sorted(words)),
+        *(("genre", genre, 2.0) for genre in content.genres),
     )
-    counted = ((field, form, searcher.doc_freq(field, form)) for field, form in forms)
-    return any_of(
-        [
-            _constant(schema, field, form, _rarity(searcher.num_docs, count))
-            for field, form, count in counted
-            if count
-        ]
-    )
+    counted = ((field, form, weight, searcher.doc_freq(field, form)) for field, form, weight in forms)
+    clauses = [
+        _constant(schema, field, form, weight * _rarity(searcher.num_docs, count))
+        for field, form, weight, count in counted
+        if count
+    ]
+    if content.release_year is not None:
+        clauses += [_around(schema, content.release_year, years) for years in (5, 10, 20)]
+    return any_of(clauses)
+
+
+def _lead_keys(content: IndexedContent, *, is_director: bool) -> list[str]:
+    people = [one for one in content.people if (one.role == "director") is is_director][:LEADING]
+    return list(dict.fromkeys(key for one in people for key in name_keys(fold(one.name))[:1]))
+
+
+def _around(schema: tantivy.Schema, year: int, years: int) -> Query:
+    """Contents of about a time; they score once for each of several such spans they are in."""
+    near = Query.range_query(schema, "release_year", tantivy.FieldType.Integer, year - years, year + years)
+    return Query.const_score_query(near, NEAR_TIME)
 
 
 def any_of(queries: Sequence[Query], *, at_least: int = 1) -> Query:

@@ -19,8 +19,10 @@ from media_gateway.discovery.understanding.vocabulary import (
     LONGEST_PHRASE,
     MOODS,
     NEGATIONS,
+    OWNERS,
     ROLES,
     ROLES_AFTER,
+    TELLING,
     TITLES_OF,
     WEAK_NEGATIONS,
     WELL_RATED,
@@ -163,7 +165,10 @@ def _negation(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
             break
     if not facts:
         return None
-    is_condition = lead not in WEAK_NEGATIONS or all(word in FILLERS for word in words[end:])
+    is_told = at > 0 and words[at - 1] in TELLING
+    is_condition = not is_told and (
+        lead not in WEAK_NEGATIONS or all(word in FILLERS for word in words[end:])
+    )
     return Phrase(end - at, facts, firm=is_condition and not facts.words_none)
 
 
@@ -194,20 +199,18 @@ def _platform(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
     """``on netflix``, ``available on amazon prime``; the name alone is one beside nothing but conditions."""
     leads = (("streaming", "on"), ("available", "on"), ("watch", "on"), ("on",))
     lead = next((len(one) for one in leads if tuple(words[at : at + len(one)]) == one), 0)
-    known = lexicon.platforms
     for length in range(min(LONGEST_PHRASE, len(words) - at - lead), 0, -1):
-        name = " ".join(words[at + lead : at + lead + length])
-        found = known.get(name) or next(
-            (
-                slug
-                for text, slug in known.items()
-                if text in {f"{name} plus", f"{name} video", f"amazon {name}"}
-            ),
-            None,
-        )
+        found = _platform_named(" ".join(words[at + lead : at + lead + length]), lexicon.platforms)
         if found is not None:
             return Phrase(lead + length, Facts(platforms=(found,)), firm=lead > 0)
     return None
+
+
+def _platform_named(name: str, known: Mapping[str, str]) -> str | None:
+    """The platform of a name, with or without what its owner puts before it or behind it (``amazon prime``, ``disney+``)."""
+    bare = next((name.removeprefix(f"{owner} ") for owner in OWNERS if name.startswith(f"{owner} ")), name)
+    forms = (f"{form}{ending}" for form in (name, bare) for ending in ("", " plus", " video", " tv plus"))
+    return next((known[form] for form in forms if form in known), None)
 
 
 def _listed(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:

@@ -214,6 +214,15 @@ WEAK_NEGATIONS: Final = frozenset({"no", "without"})
 """Also usual inside a description ("a life without romance"); they are taken for a condition at the end only."""
 
 
+TELLING: Final = frozenset(
+    ["am", "is", "are", "was", "were", "be", "been", "does", "do", "did", "can", "could", "will", "would", "who", "he", "she", "it", "they"]
+)
+"""Words after which "not" tells a story."""
+
+OWNERS: Final = ("amazon", "apple", "hbo")
+"""Companies whose names people put before those of their platforms."""
+
+
 def genre_named(words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """The genres that words name, each by any of its slugs; empty if they name none."""
     name = " ".join(words)
