@@ -155,7 +155,8 @@ class World:
         return service_over(self.index, legs, self.threads, vectors=self.vectors)
 
     async def search(self, text: str, where: SearchFilter = EVERYTHING, **page: int) -> SearchAnswer:
-        query = SearchQuery(text=text, where=where, **({"page": 1, "page_size": 20} | page))
+        shown = {"page": 1, "page_size": 20} | page
+        query = SearchQuery(text=text, where=where, page=shown["page"], page_size=shown["page_size"])
         answer = await self.service(self.leg).search(query, PATIENT)
         assert not answer.degraded
         return answer

@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
 
-from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.errors import UnavailableError
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.legs import TextLeg, TitleLeg
+from media_gateway.discovery.model_reader import ModelReader
 from media_gateway.discovery.personalisation import PersonalOrder
 from media_gateway.discovery.ranking import BUILT_IN, DEFAULT
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchQuery, SearchResult, SearchService
 from media_gateway.discovery.suggestions import Spelling, Suggestions
 from media_gateway.discovery.text_index import TextIndex
@@ -23,7 +23,7 @@ EVERYTHING = SearchFilter()
 class NoVectors:
     """A vector store that is away."""
 
-    async def fetch(self, _content_ids: Sequence[UUID]) -> dict[UUID, Vector]:
+    def __getattr__(self, _name: str) -> Any:
         raise UnavailableError("there are no vectors here")
 
 
@@ -33,14 +33,17 @@ def service_over(
     threads: Executor,
     *,
     vectors: Any = None,
+    model: ModelReader | None = None,
     personal: PersonalOrder | None = None,
 ) -> SearchService:
     """A search service over a whole index."""
+    no_vectors: Any = NoVectors()
     return SearchService(
         SearchParts(
             legs=legs,
             index=index,
-            neighbourhood=Neighbourhood(index, vectors or NoVectors(), threads),
+            reading=QueryReading(index, threads, model),
+            neighbourhood=Neighbourhood(index, vectors or no_vectors, threads),
             spelling=Spelling(Suggestions(), index.frequency),
             personal=personal,
             threads=threads,

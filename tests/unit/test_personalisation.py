@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from typing import Any
 from uuid import UUID
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from hypothesis import given, strategies as st
 
 from media_gateway.discovery.fusion import Fused
 from media_gateway.discovery.personalisation import DEPTH, Asker, PersonalOrder, SonaScores, blended
+from tests.support.sona import Sona, running_sona
 
 ASKER = Asker("user-1", "a.token")
 IDS = [UUID(int=number + 1) for number in range(300)]
@@ -61,25 +59,6 @@ def test_nothing_is_lost_and_relevance_never_rises(pairs, weight):
     assert all(first.relevance >= second.relevance for first, second in pairwise(found))
 
 
-class Sona:
-    """Answers as it is told."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[list[str], str | None]] = []
-        self.answer: Any = None
-        self.hangs = False
-
-    async def handle(self, request: web.Request) -> web.Response:
-        ids = (await request.json())["content_ids"]
-        self.asked.append((ids, request.headers.get("Authorization")))
-        if self.hangs:
-            await asyncio.sleep(30)
-        if self.answer is not None:
-            return web.json_response(self.answer)
-        liked = [{"content_id": one, "score": place / 1000} for place, one in enumerate(ids)]
-        return web.json_response({"scores": liked})
-
-
 @pytest.fixture
 def sona() -> Sona:
     return Sona()
@@ -87,10 +66,8 @@ def sona() -> Sona:
 
 @pytest.fixture
 async def personal(sona: Sona) -> AsyncIterator[PersonalOrder]:
-    app = web.Application()
-    app.router.add_post("/api/v1/personalization/score", sona.handle)
-    async with TestServer(app, shutdown_timeout=0.1) as server:
-        scores = SonaScores(f"http://{server.host}:{server.port}")
+    async with running_sona(sona) as url:
+        scores = SonaScores(url)
         yield PersonalOrder(scores)
         await scores.close()
 

@@ -9,6 +9,7 @@ from hypothesis import assume, given, strategies as st
 
 from media_gateway.core.errors import InvalidInputError
 from media_gateway.discovery.cache import AskedSearch, normalised_query, search_key
+from media_gateway.discovery.cache.keys import KEY_VERSION
 
 ASKED = AskedSearch(
     query="Alien",
@@ -73,7 +74,7 @@ def meaning(asked: AskedSearch) -> tuple[Any, ...]:
 
 def test_a_key_tells_its_version_and_a_digest_and_nobodys_words():
     name, version, digest = search_key(ASKED).split(":")
-    assert (name, version, len(digest)) == ("search", "1", 64)
+    assert (name, version, len(digest)) == ("search", str(KEY_VERSION), 64)
 
 
 @given(words, st.data())

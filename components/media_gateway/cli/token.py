@@ -1,15 +1,20 @@
 """``media-gateway token``: an access token for trying things out."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from media_gateway.cli.environment import StateDir, use_state_folder
+from media_gateway.core.domain.content import Genre, MaturityRating
 from media_gateway.core.errors import InvalidInputError, NotConfiguredError
 from media_gateway.core.tokens import mint_token
 
 DEVELOPMENT_SCOPES = ("admin", "ingestion:write")
 """Every scope that a route of this distribution asks for: on his own machine a developer may do everything."""
+
+
+LIMITS = tuple(rating for rating in MaturityRating if rating is not MaturityRating.NR)
+"""Ratings that say something about an age."""
 
 
 def command(  # noqa: PLR0913, PLR0917 - one parameter an option
@@ -22,6 +27,14 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         list[str] | None, typer.Option(help="A role of the subject; repeat for more.", show_default=False)
     ] = None,
     tier: Annotated[str, typer.Option(help="Subscription tier.")] = "free",
+    content_rating_limit: Annotated[
+        str | None,
+        typer.Option(help="Strongest rating the profile may see, such as PG-13.", show_default="no limit"),
+    ] = None,
+    blocked_genre: Annotated[
+        list[str] | None,
+        typer.Option(help="A genre the profile may not see; repeat for more.", show_default=False),
+    ] = None,
     ttl: Annotated[int, typer.Option(help="Seconds until it expires.", min=1, max=31_536_000)] = 3_600,
     state_dir: StateDir = None,
 ) -> None:
@@ -40,6 +53,15 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             "MEDIA_GATEWAY_AUTH_SECRET: not set, so there is nothing to sign with (tokens are checked by "
             "MEDIA_GATEWAY_AUTH_JWKS_URL, or not at all); example: the output of `openssl rand -hex 32`"
         )
+    limits: dict[str, Any] = {} if not blocked_genre else {"blocked_genres": blocked_genre}
+    if content_rating_limit is not None:
+        limits["content_rating_limit"] = content_rating_limit
+    for name, values, known in (
+        ("--content-rating-limit", [content_rating_limit or "G"], LIMITS),
+        ("--blocked-genre", blocked_genre or [], tuple(Genre)),
+    ):
+        if wrong := set(values).difference(known):
+            raise InvalidInputError(f"{name}: {min(wrong)!r} is none of {', '.join(known)}")
     print(
         mint_token(
             settings.auth_secret.get_secret_value(),
@@ -50,5 +72,6 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             ttl_s=ttl,
             issuer=settings.auth_issuer,
             audience=settings.auth_audience,
+            more=limits,
         )
     )

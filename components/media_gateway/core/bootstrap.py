@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from media_gateway.core.errors import NotConfiguredError
 from media_gateway.core.settings import PREFIX, CoreSettings
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from media_gateway.core.adapters.redis import RedisHandle
     from media_gateway.core.ports.embedder import Embedder
     from media_gateway.core.ports.events import EventBus
+    from media_gateway.core.ports.language_model import LanguageModel
     from media_gateway.core.ports.vectors import VectorIndex
 
 BackendName = Literal["database", "redis", "vectors", "events", "embedder"]
@@ -195,6 +198,31 @@ def _open_embedder(settings: CoreSettings) -> "Embedder":
             return OpenAIEmbedder(url, api_key=key.get_secret_value() if key else None)
         case scheme:
             raise _no_adapter("EMBEDDER_URL", scheme)
+
+
+def open_language_model(
+    url: SecretStr, *, name: str, timeout_ms: int, api_key: SecretStr | None
+) -> "LanguageModel":
+    """The language model of an address; the caller closes it.
+
+    Parameters
+    ----------
+    name
+        Setting that the address is from, without prefix.
+
+    Raises
+    ------
+    NotConfiguredError
+        The address is not complete.
+    """
+    match urlsplit(url.get_secret_value()).scheme:
+        case "openai" | "openai+http":
+            from media_gateway.core.adapters.openai import OpenAIChat
+
+            key = api_key.get_secret_value() if api_key else None
+            return OpenAIChat(url.get_secret_value(), name=name, timeout_ms=timeout_ms, api_key=key)
+        case scheme:
+            raise _no_adapter(name, scheme)
 
 
 def _no_adapter(name: str, scheme: str) -> AssertionError:

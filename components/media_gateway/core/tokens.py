@@ -8,6 +8,7 @@ confusion have nothing to hold on to.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self, cast
 
 import jwt
@@ -186,8 +187,14 @@ def mint_token(  # noqa: PLR0913 - keyword-only claims, each with its default
     ttl_s: int = 3_600,
     issuer: str = "media-gateway",
     audience: str = "media-gateway",
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
     """Sign an HS256 access token, for development and between services.
+
+    Parameters
+    ----------
+    more
+        Further claims, such as the limits of a profile.
 
     Raises
     ------
@@ -198,6 +205,7 @@ def mint_token(  # noqa: PLR0913 - keyword-only claims, each with its default
         raise NotConfiguredError(f"the signing secret is shorter than {MIN_SECRET_BYTES} bytes")
     now = int(time.time())
     claims = {
+        **more,
         "iss": issuer,
         "aud": audience,
         "sub": subject,

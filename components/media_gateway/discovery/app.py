@@ -1,21 +1,24 @@
 """Discovery as a component: what it needs and how its parts are put together."""
 
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
+from media_gateway.core.bootstrap import open_language_model
+from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.outbox import EVENTS, OutboxRelay, RelayPolicy, publish_to
 from media_gateway.core.web import Component, Context
 from media_gateway.discovery.activity_routes import ANALYTICS, activity_routes
 from media_gateway.discovery.admin_routes import EDITOR, REPORTS, admin_routes
 from media_gateway.discovery.analytics import Analytics, SearchRetention
 from media_gateway.discovery.answers import SearchAnswers
-from media_gateway.discovery.cache import AnswerCache, CacheStore, ValueCache, embeddings
+from media_gateway.discovery.cache import AnswerCache, CacheStore, ValueCache, embeddings, intents
 from media_gateway.discovery.generation import CatalogueGeneration
 from media_gateway.discovery.index_feed import Indexes, IndexFeed
-from media_gateway.discovery.legs import TextLeg, TitleLeg, VectorLeg
+from media_gateway.discovery.legs import Leg, TextLeg, TitleLeg, VectorLeg
 from media_gateway.discovery.meaning import CachedEmbedder, EmbeddingWatch
+from media_gateway.discovery.model_reader import PROMPT_VERSION, TIMEOUT_MS, ModelReader
 from media_gateway.discovery.personalisation import PersonalOrder, SonaScores
 from media_gateway.discovery.pseudonyms import Pseudonyms
 from media_gateway.discovery.ranking_book import RankingBook
@@ -24,6 +27,7 @@ from media_gateway.discovery.reports import SearchReports
 from media_gateway.discovery.routes import ANSWERS, CATALOGUE, RANKING_BOOK, routes
 from media_gateway.discovery.services.catalogue import CatalogueService
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchService
 from media_gateway.discovery.settings import Settings
 from media_gateway.discovery.store import CatalogueReader
@@ -39,64 +43,96 @@ from media_gateway.discovery.text_index import TextIndex
 async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     """Serve at once; the index fills in the background, and readiness waits for it."""
     settings, backends = context.settings, context.backends
-    catalogue = CatalogueReader(backends.database)
-    index, suggestions = TextIndex(), Suggestions()
-    generation = CatalogueGeneration(backends.redis)
-    feed = IndexFeed(
-        catalogue,
-        backends.events,
-        Indexes(index, suggestions, generation),
-        batch_ms=settings.index_batch_ms,
-        reconcile_s=settings.index_reconcile_s,
-    )
-    threads = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
-    meaning = EmbeddingWatch(backends.embedder)
-    store = CacheStore(backends.redis)
-    cache = AnswerCache(store)
-    known = ValueCache(store, embeddings(backends.embedder.model, backends.embedder.dimension))
-    legs = (
-        TextLeg(index, threads),
-        TitleLeg(index, threads),
-        VectorLeg(CachedEmbedder(backends.embedder, known), backends.vectors, index, threads),
-    )
-    book = _wire_ranking(context)
-    personal = SonaScores(settings.sona_url) if settings.sona_url else None
-    neighbourhood = Neighbourhood(index, backends.vectors, threads)
-    search = SearchService(
-        SearchParts(
-            legs=legs,
-            index=index,
+    async with AsyncExitStack() as stack:
+        catalogue = CatalogueReader(backends.database)
+        indexes = Indexes(TextIndex(), Suggestions(), CatalogueGeneration(backends.redis))
+        feed = IndexFeed(
+            catalogue,
+            backends.events,
+            indexes,
+            batch_ms=settings.index_batch_ms,
+            reconcile_s=settings.index_reconcile_s,
+        )
+        stack.callback(feed.close)
+        threads = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
+        stack.callback(threads.shutdown, wait=True, cancel_futures=True)
+        stack.push_async_callback(_wire_analytics(context).close)
+        store = CacheStore(backends.redis)
+        stack.push_async_callback(store.close)
+        cache = AnswerCache(store)
+        stack.push_async_callback(cache.close)
+        neighbourhood = Neighbourhood(indexes.text, backends.vectors, threads)
+        parts = SearchParts(
+            legs=_legs(context, indexes.text, threads, _known_embeddings(context, store, stack)),
+            index=indexes.text,
+            reading=QueryReading(indexes.text, threads, _model_reader(settings, store, stack)),
             neighbourhood=neighbourhood,
-            spelling=Spelling(suggestions, index.frequency),
-            personal=PersonalOrder(personal) if personal else None,
+            spelling=Spelling(indexes.suggestions, indexes.text.frequency),
+            personal=_personal_order(settings, stack),
             threads=threads,
             is_whole=lambda: feed.complete,
         )
-    )
-    context.app[ANSWERS] = SearchAnswers(search, cache, generation, book)
-    context.app[CATALOGUE] = CatalogueService(catalogue, index, neighbourhood, threads)
-    context.app[SUGGESTIONS] = suggestions
+        book = _wire_ranking(context)
+        context.app[ANSWERS] = SearchAnswers(SearchService(parts), cache, indexes.generation, book)
+        context.app[CATALOGUE] = CatalogueService(catalogue, indexes.text, neighbourhood, threads)
+        context.app[SUGGESTIONS] = indexes.suggestions
+        _watch(context, feed, indexes.generation)
+        # The tasks may still be running at the end if the start failed halfway.
+        stack.push_async_callback(context.supervisor.stop)
+        yield
+
+
+def _watch(context: Context[Settings], feed: IndexFeed, generation: CatalogueGeneration) -> None:
     context.health.add("text index", feed.health, critical=False)
     # A rolling update goes on when a replica is ready, and takes one away that finds everything.
     context.health.add("first text index", feed.built, critical=True)
     context.supervisor.spawn("index events", feed.follow)
     context.supervisor.spawn("index comparison", feed.keep_comparing)
-    context.supervisor.spawn("embedder watch", meaning.keep_looking)
+    context.supervisor.spawn("embedder watch", EmbeddingWatch(context.backends.embedder).keep_looking)
     context.supervisor.spawn("catalogue generation", generation.follow)
-    analytics = _wire_analytics(context)
-    try:
-        yield
-    finally:
-        # The tasks may still be running here if the start failed halfway.
-        await context.supervisor.stop()
-        await cache.close()
-        await known.close()
-        if personal is not None:
-            await personal.close()
-        await store.close()
-        await analytics.close()
-        threads.shutdown(wait=True, cancel_futures=True)
-        feed.close()
+
+
+def _legs(
+    context: Context[Settings], index: TextIndex, threads: Executor, known: ValueCache[Vector]
+) -> tuple[Leg, ...]:
+    embedder = CachedEmbedder(context.backends.embedder, known)
+    return (
+        TextLeg(index, threads),
+        TitleLeg(index, threads),
+        VectorLeg(embedder, context.backends.vectors, index, threads),
+    )
+
+
+def _known_embeddings(
+    context: Context[Settings], store: CacheStore, stack: AsyncExitStack
+) -> ValueCache[Vector]:
+    embedder = context.backends.embedder
+    known = ValueCache(store, embeddings(embedder.model, embedder.dimension))
+    stack.push_async_callback(known.close)
+    return known
+
+
+def _model_reader(settings: Settings, store: CacheStore, stack: AsyncExitStack) -> ModelReader | None:
+    if settings.query_parser_url is None:
+        return None
+    model = open_language_model(
+        settings.query_parser_url,
+        name="QUERY_PARSER_URL",
+        timeout_ms=TIMEOUT_MS,
+        api_key=settings.query_parser_api_key,
+    )
+    stack.push_async_callback(model.close)
+    known = ValueCache(store, intents(f"{model.model}:{PROMPT_VERSION}"))
+    stack.push_async_callback(known.close)
+    return ModelReader(model, known)
+
+
+def _personal_order(settings: Settings, stack: AsyncExitStack) -> PersonalOrder | None:
+    if settings.sona_url is None:
+        return None
+    scores = SonaScores(settings.sona_url)
+    stack.push_async_callback(scores.close)
+    return PersonalOrder(scores)
 
 
 def _wire_ranking(context: Context[Settings]) -> RankingBook:

@@ -230,7 +230,8 @@ class Explanation(Wire):
     """What each leg of the search did."""
 
     missing: list[str] = Field(
-        description="Legs that failed or were late; `personal` if the order should have been the caller's own."
+        description="Legs that failed or were late; `parser` if a language model should have read the query, too; `personal` if "
+        "the order should have been the caller's own."
     )
     timings_ms: dict[str, float] = Field(description="Time of each leg that answered, in milliseconds.")
 

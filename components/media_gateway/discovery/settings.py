@@ -36,6 +36,15 @@ class Settings(CoreSettings):
         description="Address of sona, which scores results for callers with a token; without it everybody gets the same order.",
         examples=["http://sona:8082"],
     )
+    query_parser_url: SecretStr | None = Field(
+        default=None,
+        description="Language model that reads what the rules leave of a query: any OpenAI-compatible server, asked at most "
+        "2 s. Queries are sent to it. Without one the rules read alone.",
+        examples=["openai://host/v1?model=gpt-4o-mini"],
+    )
+    query_parser_api_key: SecretStr | None = Field(
+        default=None, description="API key of that server.", examples=["sk-…"]
+    )
     analytics_key: SecretStr | None = Field(
         default=None,
         description="Secret (at least 32 bytes) under which search analytics hash queries and searchers; by default one made "
@@ -49,6 +58,13 @@ class Settings(CoreSettings):
         description="How long searches and clicks are kept for analytics, in days.",
         examples=["30"],
     )
+
+    @field_validator("query_parser_url")
+    @classmethod
+    def _known_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("openai:", "openai+http:")):
+            raise ValueError("not an address with a known scheme (openai, openai+http)")
+        return value
 
     @field_validator("analytics_key")
     @classmethod

@@ -3,8 +3,14 @@
 from aiohttp import web
 
 from media_gateway.core.web import Auth, RouteTable
+from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.profiles import limits_of
+from media_gateway.discovery.routes import CATALOGUE
 from media_gateway.discovery.suggestion_schemas import AutocompleteQuery, AutocompleteResponse
 from media_gateway.discovery.suggestions import Suggestions
+
+LOOKED_AT = 100
+"""Suggestions of which those are shown that the caller's profile may see."""
 
 SUGGESTIONS = web.AppKey("suggestions", Suggestions)
 
@@ -24,4 +30,11 @@ async def autocomplete(request: web.Request, query: AutocompleteQuery) -> Autoco
     In each of these by popularity; typing errors are looked for if nothing has the text as it is. Ask at every keystroke.
     """
     # On the event loop: it takes less time than handing it to a thread.
-    return AutocompleteResponse.from_domain(query.q, request.app[SUGGESTIONS].suggest(query.q, query.limit))
+    suggest, where = request.app[SUGGESTIONS].suggest, SearchFilter().limited(limits_of(request))
+    if where.asks_nothing:
+        return AutocompleteResponse.from_domain(query.q, suggest(query.q, query.limit))
+    found = suggest(query.q, LOOKED_AT)
+    ids = [one.content_id for one in found if one.content_id is not None]
+    permitted = await request.app[CATALOGUE].permitted(ids, where)
+    shown = [one for one in found if one.content_id is None or one.content_id in permitted]
+    return AutocompleteResponse.from_domain(query.q, shown[: query.limit])

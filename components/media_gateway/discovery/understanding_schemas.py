@@ -102,6 +102,9 @@ class ParsedQuery(Wire):
     noticed: ConditionsView | None = Field(
         description="What was recognised inside a description and counts as words only; null if nothing."
     )
+    by: Literal["rules", "model"] = Field(
+        description="Who understood it: built-in rules, or the language model that the installation is set up with."
+    )
     relaxed: ConditionsView | None = Field(
         description="Conditions that nothing fulfils together, so that the words were looked for instead; null if none."
     )
@@ -119,5 +122,6 @@ class ParsedQuery(Wire):
             conditions=ConditionsView.from_domain(asked),
             references=[ReferenceView.from_domain(reference) for reference in asked.references],
             noticed=ConditionsView.from_domain(understood.noticed),
+            by=understood.by,
             relaxed=ConditionsView.from_domain(answer.relaxed),
         )

@@ -11,7 +11,7 @@ import orjson
 
 from media_gateway.core.errors import FieldError, InvalidInputError
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 """Raised when bytes kept by an older release must not be given out any more, because answers have another shape."""
 
 _PLAIN = (str, int)

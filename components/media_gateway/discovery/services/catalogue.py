@@ -1,6 +1,7 @@
 """Reading the catalogue: one content, what is like it, where it can be watched, what is in demand. Called by the routes."""
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from uuid import UUID
 
@@ -90,6 +91,12 @@ class CatalogueService:
     async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
         """What is in demand now, best first; `trending.FRESH_S` seconds old at most."""
         return await self._trends.trending(limit=limit, region=region, content_type=content_type)
+
+    async def permitted(self, content_ids: Sequence[UUID], where: SearchFilter) -> set[UUID]:
+        """Those of the contents that pass the filter."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._index.passing, content_ids, where
+        )
 
     def genres(self) -> dict[str, int]:
         """The genres of the catalogue, the most frequent first, and how many contents have them."""

@@ -15,7 +15,6 @@ from uuid import UUID
 from prometheus_client import Histogram
 
 from media_gateway.core.errors import FieldError, InvalidInputError
-from media_gateway.discovery.catalogue_words import CatalogueWords
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
@@ -24,9 +23,10 @@ from media_gateway.discovery.personalisation import Asker, PersonalOrder
 from media_gateway.discovery.ranking import Variant
 from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
+from media_gateway.discovery.services.reading import QueryReading, Read, without_conditions
 from media_gateway.discovery.suggestions import Spelling
-from media_gateway.discovery.text_index import Summary, TextIndex, analyse, certainty, match_reasons
-from media_gateway.discovery.understanding import Facts, Reader, Reference, Understanding, fact_reasons
+from media_gateway.discovery.text_index import Summary, TextIndex, certainty, match_reasons
+from media_gateway.discovery.understanding import Facts, Reference, Understanding, fact_reasons
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -83,7 +83,8 @@ class SearchAnswer:
     query_class : QueryClass
         What the query was taken for.
     missing : tuple[str, ...]
-        Legs that failed or were late, and ``personal`` for an order that should have been the caller's.
+        Legs that failed or were late; ``parser`` for the language model that should have read the query, ``personal`` for
+        an order that should have been the caller's.
     degraded : bool
         Something that belongs to a full answer was missing; asking again later may give more.
     personalised : bool
@@ -116,7 +117,7 @@ class SearchParts:
     legs : Sequence[Leg]
         The text leg among them.
     index : TextIndex
-        Knows the words of the catalogue, gives the contents of a page and counts what was found.
+        Gives the contents of a page and counts what was found.
     personal : PersonalOrder | None
         None where there is no sona.
     threads : Executor
@@ -127,6 +128,7 @@ class SearchParts:
 
     legs: Sequence[Leg]
     index: TextIndex
+    reading: QueryReading
     neighbourhood: Neighbourhood
     spelling: Spelling
     personal: PersonalOrder | None
@@ -170,12 +172,13 @@ class SearchService:
         whole = self._parts.is_whole()
         if whole:
             self._check_platforms(query.where.platforms_any)
-        understood, relaxed = await self._beside(self._understand, query)
-        pool = await self._pool(understood, query.where.narrowed(understood.where), variant)
-        if not pool.ordered and not understood.is_plain:
+        read = await self._parts.reading.read(query.text, query.where)
+        pool = await self._pool(read, query.where, variant)
+        if not pool.ordered and not read.understood.is_plain:
             # What fulfils the conditions has none of the words: better the words without the conditions than nothing.
-            understood, relaxed = _without_conditions(understood, query)
-            pool = await self._pool(understood, query.where, variant)
+            read = replace(without_conditions(read.understood, query.text), whole=read.whole)
+            pool = await self._pool(read, query.where, variant)
+        understood = read.understood
         wanted = replace(query, where=query.where.narrowed(understood.where))
         personalised = await self._personalise(pool, query, variant)
         results, summary, meant = await self._beside(self._page, understood, wanted, pool)
@@ -184,7 +187,7 @@ class SearchService:
         _seconds.labels(str(degraded).lower()).observe(elapsed_s)
         return SearchAnswer(
             understood=understood,
-            relaxed=relaxed,
+            relaxed=read.relaxed,
             did_you_mean=meant,
             results=results,
             summary=summary,
@@ -208,20 +211,9 @@ class SearchService:
         if unknown:
             raise InvalidInputError(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
 
-    def _understand(self, query: SearchQuery) -> tuple[Understanding, Facts]:
-        """What the query asks for; and what of it had to be let go because nothing fulfils it."""
-        read = Reader(CatalogueWords(self._index)).read(query.text)
-        if read.is_plain:
-            return read, Facts()
-        narrowed = query.where.narrowed(read.words.kind or read.where)
-        if not self._index.has_any(narrowed):
-            return _without_conditions(read, query)
-        if read.words.kind is not None:
-            return replace(read, words=replace(read.words, kind=narrowed)), Facts()
-        return read, Facts()
-
-    async def _pool(self, understood: Understanding, where: SearchFilter, variant: Variant) -> _Pool:
-        words, references = understood.words, understood.asked.references
+    async def _pool(self, read: Read, own: SearchFilter, variant: Variant) -> _Pool:
+        where = own.narrowed(read.understood.where)
+        words, references = read.understood.words, read.understood.asked.references
         found = Found()
         if words.words or not references:
             found = await ask_legs(self._parts.legs, words, where, dict(variant.leg_timeouts_ms))
@@ -229,6 +221,8 @@ class SearchService:
         pool = _Pool(fuse(found.candidates(words, variant), query_class, variant), found, query_class, {})
         if references:
             await self._add_neighbours(pool, references, where)
+        if not read.whole:
+            found.missing.append("parser")
         return pool
 
     async def _add_neighbours(
@@ -309,13 +303,6 @@ class SearchService:
 
     async def _beside(self, call: Callable[[Unpack[A]], T], *arguments: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._parts.threads, call, *arguments)
-
-
-def _without_conditions(read: Understanding, query: SearchQuery) -> tuple[Understanding, Facts]:
-    """The words and the references alone; and the conditions that are let go."""
-    references = Facts(references=read.asked.references)
-    words = read.words if references else analyse(query.text)
-    return Understanding(words=words, asked=references), replace(read.asked, references=())
 
 
 def _reasons(

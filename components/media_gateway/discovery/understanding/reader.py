@@ -1,7 +1,7 @@
 """Reads a query: which of its words are conditions, which are looked for."""
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import QueryText, analyse
@@ -32,12 +32,15 @@ class Understanding:
         What became conditions or references.
     noticed : Facts
         What was recognised inside a description and counts as words only.
+    by : str
+        Who understood it: ``rules`` or ``model``.
     """
 
     words: QueryText
     where: SearchFilter = NO_CONDITION
     asked: Facts = NOTHING
     noticed: Facts = NOTHING
+    by: Literal["rules", "model"] = "rules"
 
     @property
     def is_plain(self) -> bool:

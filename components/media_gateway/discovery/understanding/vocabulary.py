@@ -215,7 +215,27 @@ WEAK_NEGATIONS: Final = frozenset({"no", "without"})
 
 
 TELLING: Final = frozenset(
-    ["am", "is", "are", "was", "were", "be", "been", "does", "do", "did", "can", "could", "will", "would", "who", "he", "she", "it", "they"]
+    [
+        "am",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "does",
+        "do",
+        "did",
+        "can",
+        "could",
+        "will",
+        "would",
+        "who",
+        "he",
+        "she",
+        "it",
+        "they",
+    ]
 )
 """Words after which "not" tells a story."""
 
