@@ -76,6 +76,9 @@ def spelling() -> Iterator[Spelling]:
         ("pulp friction", "Pulp Fiction"),
         # Words in place of those that nobody has; the rest stays as it was typed.
         ("godfathr 1972", "godfather 1972"),
+        # What people ask with, whether any title has it or not.
+        ("horor moives from the 80s", "horror movies from the 80s"),
+        ("westens with tom henks", "westerns with tom hanks"),
         ("Tarantno CRIME", "tarantino CRIME"),
         ("Amélie with audrey tautuo", "Amélie with audrey tautou"),
         ("submarin crew meets the alienns", "submarin crew meets the aliens"),
@@ -100,6 +103,7 @@ def test_what_is_meant_is_offered(spelling, query, meant):
         "aliens meet a crew",
         "jhon",
         "xqzzkw",
+        "1983",
         "teh",
         "hte bst",
         "",

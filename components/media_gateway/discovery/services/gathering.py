@@ -78,10 +78,16 @@ class Found:
         }
         if "vector" in found:
             found["vector"] = [one for one in found["vector"] if one.score >= variant.min_similarity]
+            if "text" in found and not text.total and _best(found["vector"]) < variant.min_similarity_alone:
+                found["vector"] = []
         if query.kind is not None and "title" in found:
             # Titles that are only somewhat like "80s horror" are no answer to it.
             found["title"] = [one for one in found["title"] if one.score >= TITLE_LIKENESS]
         return found
+
+
+def _best(candidates: Sequence[Candidate]) -> float:
+    return max((one.score for one in candidates), default=0.0)
 
 
 async def ask_legs(

@@ -25,7 +25,7 @@ from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading, Read, without_conditions
 from media_gateway.discovery.suggestions import Spelling
-from media_gateway.discovery.text_index import Summary, TextIndex, certainty, match_reasons
+from media_gateway.discovery.text_index import Summary, TextIndex, analyse, certainty, match_reasons
 from media_gateway.discovery.understanding import Facts, Reference, Understanding, fact_reasons
 
 A = TypeVarTuple("A")
@@ -285,8 +285,9 @@ class SearchService:
             # A content removed since the candidates were found is left out.
             if (content := contents.get(one.content_id)) is not None
         )
-        is_plain = words.kind is None and not understood.asked.references
-        return results, summary, self._parts.spelling.did_you_mean(words) if is_plain else None
+        if words.kind is not None or understood.asked.references:
+            return results, summary, None
+        return results, summary, self._parts.spelling.did_you_mean(analyse(query.text))
 
     def _beyond(
         self, understood: Understanding, query: SearchQuery, pool: _Pool, *, wanted: int

@@ -29,6 +29,7 @@ from media_gateway.discovery.text_index.analysis import (
     without_article,
 )
 from media_gateway.discovery.text_index.schema import stems
+from media_gateway.discovery.understanding.vocabulary import SPOKEN
 
 FAR_RARER = 10
 """A word of the catalogue is taken for mistyped if what may be meant is found so many times as often, and only in a whole
@@ -68,7 +69,7 @@ class Spelling:
         Never for a query that is a title or a name. Offered are a whole title or name a few letters away, else other words
         in place of those that the catalogue does not have.
         """
-        if not query.words or len(query.key) > GRAM_QUERY_LIMIT:
+        if not query.words or len(query.key) > GRAM_QUERY_LIMIT or query.key.isdigit():
             return None
         state = self._suggestions.state
         asked = (query.key, *(query.title_and_year or ())[:1])
@@ -96,7 +97,9 @@ class _Words:
         self.unknown = [
             word
             for word, numbers in self.entries.items()
-            if word not in STOPWORDS and not state.any_left(numbers) and not frequency(word)
+            # A number is what it is: no other one was meant.
+            if word not in STOPWORDS | SPOKEN and not word.isdigit()
+            if not state.any_left(numbers) and not frequency(word)
         ]
 
     @property
@@ -152,6 +155,10 @@ def _in_place_of_unknown(words: _Words) -> dict[str, str]:
     better: dict[str, str] = {}
     for word in words.unknown:
         near = _near(words.state, word)
+        spoken = _spoken_near(word)
+        if spoken is not None and (not near or spoken[1] <= near[0][1]):
+            better[word] = spoken[0]
+            continue
         beside = (other for other, _ in near if words.are_beside(*better.values(), other))
         meant = next(beside, near[0][0] if near and near[0][1] == 1 else None)
         if meant is None:
@@ -169,6 +176,13 @@ def _in_place_of_rare(words: _Words) -> dict[str, str]:
             if words.is_far_rarer(word, other) and words.are_beside(other, without=word):
                 return {word: other}
     return {}
+
+
+def _spoken_near(word: str) -> tuple[str, int] | None:
+    """The word of queries ("movies", "horror") that a mistyped one was meant as, with its errors."""
+    typos = allowed_typos(word)
+    near = ((other, OSA.distance(word, other, score_cutoff=typos)) for other in sorted(SPOKEN) if typos)
+    return min((one for one in near if one[1] <= typos), key=lambda one: one[1], default=None)
 
 
 def _near(state: State, word: str) -> list[tuple[str, int]]:

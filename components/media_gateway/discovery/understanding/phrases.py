@@ -218,8 +218,10 @@ def _listed(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:
     for length in range(min(LONGEST_PHRASE, len(words) - at), 0, -1):
         text = " ".join(words[at : at + length])
         if (facts := _LISTED.get(text)) is not None:
-            # Two words are hardly said by chance.
-            return Phrase(length, facts, firm=length > 1 and not facts.genres)
+            # Two words are hardly said by chance; a nanny may sing "for children" before a story goes on.
+            is_last = at + length == len(words)
+            firm = length > 1 and (not facts.genres or (text in AUDIENCES and is_last))
+            return Phrase(length, facts, firm=firm)
     return None
 
 
@@ -243,7 +245,11 @@ def _role(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
     for lead, role in ROLES.items():
         start = at + len(lead.split())
         if tuple(words[at:start]) == tuple(lead.split()) and (name := _name_at(words, start, lexicon, role)):
-            return Phrase(start + len(name.split()) - at, Facts(people=(PersonAsked(name, role),)))
+            return Phrase(
+                start + len(name.split()) - at,
+                Facts(people=(PersonAsked(name, role),)),
+                firm=role is not None,
+            )
     return None
 
 

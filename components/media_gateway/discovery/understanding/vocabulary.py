@@ -267,3 +267,13 @@ def _genre_names() -> dict[str, tuple[tuple[str, ...], ...]]:
 
 
 _GENRES: Final = _genre_names()
+
+_PLURALS: Final = (f"{name[:-1]}ies" if name.endswith("y") else f"{name}s" for name in _GENRES)
+
+SPOKEN: Final = frozenset(
+    word
+    for phrase in (*_GENRES, *_PLURALS, *MOODS, *AUDIENCES, *LANGUAGES, *DECADE_WORDS, *TITLES_OF, *ROLES)
+    for word in phrase.split()
+    if len(word) > 3
+)
+"""Words of these tables that are long enough to be mistyped: what people ask with, whether titles have them or not."""
