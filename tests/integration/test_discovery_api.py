@@ -70,6 +70,7 @@ async def test_search_answers_with_what_a_list_needs(discovery):
         "conditions": None,
         "references": [],
         "noticed": None,
+        "by": "rules",
         "relaxed": None,
     }
     assert answer["search_time_ms"] > 0

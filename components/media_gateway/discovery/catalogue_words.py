@@ -52,6 +52,10 @@ class CatalogueWords:
             return self._index.has("person_key", key)
         return self._index.has("credit", credit_key(role, key))
 
+    def is_in_names(self, word: str) -> bool:
+        """See `Lexicon`."""
+        return self._index.has("people", word)
+
     def has_last_name(self, word: str) -> bool:
         """See `Lexicon`."""
         return self._index.is_last_name(word)
@@ -64,6 +68,11 @@ class CatalogueWords:
     def platforms(self) -> dict[str, str]:
         """See `Lexicon`."""
         return {platform.replace("_", " "): platform for platform in self._index.values("platform")}
+
+    @cached_property
+    def first_words_of_platforms(self) -> frozenset[str]:
+        """See `Lexicon`."""
+        return frozenset(name.split()[0] for name in self.platforms)
 
 
 def _reference(content: IndexedContent) -> Reference:

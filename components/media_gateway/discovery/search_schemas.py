@@ -240,7 +240,9 @@ class SearchResponse(Wire):
     """One page of results, best first."""
 
     results: list[SearchHit]
-    total_count: int = Field(ge=0, description="Contents that were found, on all pages.")
+    total_count: int = Field(
+        ge=0, description="Contents that were found, on all pages; of a description, the best few hundred."
+    )
     page: int
     page_size: int
     facets: Facets

@@ -271,12 +271,15 @@ class SearchService:
         self, understood: Understanding, query: SearchQuery, pool: _Pool
     ) -> tuple[tuple[SearchResult, ...], Summary, str | None]:
         words, text = understood.words, pool.found.text
-        in_text = {one.content_id for one in text.candidates}
+        # Of a description, what shares a few words with it by chance is no result: the candidates are all there is.
+        all_matches = pool.query_class is QueryClass.TITLE_LIKE
+        in_text = {one.content_id for one in text.candidates} if all_matches else set()
         others = [one.content_id for one in pool.ordered if one.content_id not in in_text]
-        summary = self._index.summary(words, query.where, others, strict=text.strict)
+        matching = words if all_matches else analyse("")
+        summary = self._index.summary(matching, query.where, others, strict=text.strict)
         first = (query.page - 1) * query.page_size
         page = pool.ordered[first : first + query.page_size]
-        if len(page) < query.page_size and text.total > len(text.candidates):
+        if all_matches and len(page) < query.page_size and text.total > len(text.candidates):
             page += self._beyond(understood, query, pool, wanted=query.page_size - len(page))
         contents = self._index.contents([one.content_id for one in page])
         results = tuple(

@@ -21,8 +21,8 @@ from media_gateway.discovery.text_index.facets import Summary, summarised
 from media_gateway.discovery.text_index.likeness import title_likeness
 from media_gateway.discovery.text_index.schema import build_schema, document_of, join_id, register_tokenizers
 
-IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key", "credit"]
-"""Fields that hold whole titles and names."""
+IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key", "people", "credit"]
+"""Fields that hold whole titles and names, and the words of names."""
 
 NAMESAKES = 50
 """Contents of one title that are looked at."""

@@ -1,6 +1,6 @@
 """Phrases of a query that say something about what is wanted: each recogniser looks at the words from one place on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +39,12 @@ LONGEST_TITLE = 12
 """Words of the longest title that something like it is asked for."""
 
 
+_FIRST_OF_NEGATIONS = frozenset(negation.split()[0] for negation in NEGATIONS)
+_FIRST_OF_PLATFORMS = frozenset({"streaming", "available", "watch", "on", *OWNERS})
+_FIRST_OF_ROLES = frozenset(role.split()[0] for role in ROLES)
+"""Most words begin no phrase: what begins one is looked up before anything is put together."""
+
+
 class Lexicon(Protocol):
     """What the catalogue knows; `text_index.CatalogueWords` is one."""
 
@@ -57,6 +63,9 @@ class Lexicon(Protocol):
     def has_person(self, name: str, role: str | None) -> bool:
         """Whether somebody of a folded full name is credited."""
 
+    def is_in_names(self, word: str) -> bool:
+        """Whether a folded word stands in anybody's name."""
+
     def has_last_name(self, word: str) -> bool:
         """Whether a folded word is meant as the last name of directors or leads."""
 
@@ -66,6 +75,10 @@ class Lexicon(Protocol):
     @property
     def platforms(self) -> Mapping[str, str]:
         """Platforms that offer anything now, by their names in words."""
+
+    @property
+    def first_words_of_platforms(self) -> AbstractSet[str]:
+        """What those names begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +160,8 @@ def _lead_of_comparison(words: Sequence[str], at: int) -> int:
 
 def _negation(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
     """``not horror``, ``without zombies``, ``but no musicals or westerns``."""
+    if words[at] not in _FIRST_OF_NEGATIONS:
+        return None
     lead = next(
         (one for one in NEGATIONS if tuple(words[at : at + len(one.split())]) == tuple(one.split())), None
     )
@@ -197,6 +212,8 @@ def _time(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:
 
 def _platform(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
     """``on netflix``, ``available on amazon prime``; the name alone is one beside nothing but conditions."""
+    if words[at] not in _FIRST_OF_PLATFORMS and words[at] not in lexicon.first_words_of_platforms:
+        return None
     leads = (("streaming", "on"), ("available", "on"), ("watch", "on"), ("on",))
     lead = next((len(one) for one in leads if tuple(words[at : at + len(one)]) == one), 0)
     for length in range(min(LONGEST_PHRASE, len(words) - at - lead), 0, -1):
@@ -215,6 +232,8 @@ def _platform_named(name: str, known: Mapping[str, str]) -> str | None:
 
 def _listed(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:
     """Phrases of the vocabulary that are always written in the same way."""
+    if words[at] not in _FIRST_OF_LISTED:
+        return None
     for length in range(min(LONGEST_PHRASE, len(words) - at), 0, -1):
         text = " ".join(words[at : at + length])
         if (facts := _LISTED.get(text)) is not None:
@@ -238,10 +257,13 @@ def _listed_facts() -> dict[str, Facts]:
 
 
 _LISTED = _listed_facts()
+_FIRST_OF_LISTED = frozenset(text.split()[0] for text in _LISTED)
 
 
 def _role(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
     """``directed by kubrick``, ``starring tom hanks``, ``clint eastwood as director``."""
+    if words[at] not in _FIRST_OF_ROLES:
+        return None
     for lead, role in ROLES.items():
         start = at + len(lead.split())
         if tuple(words[at:start]) == tuple(lead.split()) and (name := _name_at(words, start, lexicon, role)):
@@ -267,12 +289,13 @@ def _person(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
 
 def _name_at(words: Sequence[str], at: int, lexicon: Lexicon, role: str | None) -> str | None:
     # Casts hold roles, too ("a cook").
-    longest = 0 if words[at : at + 1] in (("a",), ("an",), ("the",)) else LONGEST_NAME
+    may_be_first = at < len(words) and words[at] not in {"a", "an", "the"} and lexicon.is_in_names(words[at])
+    longest = LONGEST_NAME if may_be_first else 0
     for length in range(min(longest, len(words) - at), 1, -1):
         name = " ".join(words[at : at + length])
         if lexicon.has_person(name, role):
             return name
-    if at >= len(words) or words[at] in FILLERS:
+    if not may_be_first or words[at] in FILLERS:
         return None
     known = lexicon.has_person(words[at], role) if role else lexicon.has_last_name(words[at])
     return words[at] if known else None

@@ -24,6 +24,10 @@ _SAID = (("made", "in"), ("released", "in"), ("in",), ("from",), ("of",))
 """Words before a year that make it a condition rather than a number."""
 
 
+_FIRST = frozenset(
+    lead[0]
+    for lead in (*_BEFORE, *_AFTER, *_SAID, ("between",), ("the",), ("this",), ("last",), ("nineteen",))
+)
 _POSSESSIVES = frozenset(["my", "your", "his", "her", "its", "our", "their"])
 
 
@@ -37,7 +41,9 @@ class Time(NamedTuple):
 
 def time_at(words: Sequence[str], at: int) -> Time | None:
     """The time that begins at a word; "a man in his fifties" is none."""
-    if at and words[at - 1] in _POSSESSIVES:
+    word = words[at]
+    begins_one = word[0].isdigit() or word in DECADE_WORDS or word in PARTS_OF_DECADES or word in _FIRST
+    if not begins_one or (at and words[at - 1] in _POSSESSIVES):
         return None
     return _between(words, at) or _open(words, at) or _relative(words, at) or _plain(words, at)
 

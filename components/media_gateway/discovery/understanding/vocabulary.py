@@ -245,6 +245,8 @@ OWNERS: Final = ("amazon", "apple", "hbo")
 
 def genre_named(words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """The genres that words name, each by any of its slugs; empty if they name none."""
+    if words[0] not in _FIRST_OF_GENRES:
+        return ()
     name = " ".join(words)
     # No stems: they make animation of animals.
     return _GENRES.get(name) or _GENRES.get(" ".join((*words[:-1], singular(words[-1]))), ())
@@ -268,7 +270,8 @@ def _genre_names() -> dict[str, tuple[tuple[str, ...], ...]]:
 
 _GENRES: Final = _genre_names()
 
-_PLURALS: Final = (f"{name[:-1]}ies" if name.endswith("y") else f"{name}s" for name in _GENRES)
+_PLURALS: Final = tuple(f"{name[:-1]}ies" if name.endswith("y") else f"{name}s" for name in _GENRES)
+_FIRST_OF_GENRES: Final = frozenset(name.split()[0] for name in (*_GENRES, *_PLURALS))
 
 SPOKEN: Final = frozenset(
     word
