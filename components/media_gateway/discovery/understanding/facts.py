@@ -1,7 +1,6 @@
 """What a query says, as data."""
 
 from dataclasses import dataclass, fields, replace
-from functools import reduce
 from typing import Self
 from uuid import UUID
 
@@ -65,11 +64,6 @@ class Facts:
                 for one in fields(self)
             }
         )
-
-    @classmethod
-    def sum_of(cls, parts: "list[Facts]") -> "Facts":
-        """All that several say."""
-        return reduce(lambda one, other: one + other, parts, cls())
 
     def either(self, other: Self) -> "Facts":
         """What one says, its last genre or the first of the other sufficing."""

@@ -1,7 +1,8 @@
 """Reads a query: which of its words are conditions, which are looked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import QueryText, analyse
@@ -48,6 +49,14 @@ class Understanding:
         return not self.asked
 
 
+class _Placed(NamedTuple):
+    """A phrase, where it begins, and whether "or" joins it to the one before."""
+
+    phrase: Phrase
+    at: int
+    joined: bool
+
+
 class Reader:
     """Understands queries by the words of the language and of the catalogue."""
 
@@ -57,37 +66,28 @@ class Reader:
     def read(self, text: str) -> Understanding:
         """What a query asks for; a title is asked for as it is, whatever else its words may mean."""
         query = analyse(text)
-        if not query.words:
-            return Understanding(words=query)
         phrases, rest = self._phrases(query)
         everything = _sum(phrases)
         asks_all = all(word in FILLERS for word in rest)
-        if not everything or (asks_all and self._is_one_thing(query, everything, phrases)):
+        if not everything or (asks_all and _is_one_thing(query, everything, phrases)):
             return Understanding(words=query)
         is_title = self._lexicon.is_title(query)
         if asks_all and not everything.references and not (is_title and everything.people):
             return Understanding(words=replace(query, kind=everything.to_filter()), asked=everything)
-        asked = (
-            everything
-            if asks_all
-            else _sum([(phrase, at, joined) for phrase, at, joined in phrases if phrase.firm])
-        )
-        if (
-            not asked
-            or self._lexicon.is_title(query)
-            or (not asks_all and self._lexicon.is_nearly_title(query))
-        ):
-            return Understanding(words=query, noticed=everything)
+        firm = phrases if asks_all else [one for one in phrases if one.phrase.firm]
+        asked = _sum(firm)
+        if not asked or is_title or (not asks_all and self._lexicon.is_nearly_title(query)):
+            return Understanding(words=query, noticed=everything.in_passing())
         return Understanding(
-            words=self._looked_for(query, phrases, is_all=asks_all),
+            words=analyse("") if asks_all else _left_over(query, firm),
             where=asked.to_filter(),
             asked=asked,
-            noticed=_sum([one for one in phrases if not one[0].firm]).in_passing(),
+            noticed=_sum([one for one in phrases if one not in firm]).in_passing(),
         )
 
-    def _phrases(self, query: QueryText) -> tuple[list[tuple[Phrase, int, bool]], list[str]]:
-        """Each phrase with its place and whether ``or`` joins it to the one before; then the words that are in none."""
-        phrases: list[tuple[Phrase, int, bool]] = []
+    def _phrases(self, query: QueryText) -> tuple[list[_Placed], list[str]]:
+        """The phrases, and the words that are in none."""
+        phrases: list[_Placed] = []
         rest: list[str] = []
         at, ended_at = 0, -2
         while at < len(query.words):
@@ -97,38 +97,34 @@ class Reader:
                 at += 1
                 continue
             joined = at == ended_at + 1 and query.words[at - 1] == "or"
-            phrases.append((found, at, joined))
+            phrases.append(_Placed(found, at, joined))
             at += found.length
             ended_at = at
         return phrases, rest
 
-    def _is_one_thing(
-        self, query: QueryText, everything: Facts, phrases: list[tuple[Phrase, int, bool]]
-    ) -> bool:
-        """Whether a single name or number is all of the query: the index knows better what it may be."""
-        if len(phrases) != 1 or phrases[0][0].length != len(query.words):
-            return False
-        lone_person = len(everything.people) == 1 and everything.people[0].role is None
-        lone_year = len(query.words) == 1 and any(first == last for first, last in everything.years)
-        return lone_person or lone_year
 
-    def _looked_for(
-        self, query: QueryText, phrases: list[tuple[Phrase, int, bool]], *, is_all: bool
-    ) -> QueryText:
-        """The words without those that became conditions."""
-        if is_all:
-            return analyse("")
-        taken = {at + offset for phrase, at, _ in phrases if phrase.firm for offset in range(phrase.length)}
-        words = [word for at, word in enumerate(query.words) if at not in taken]
-        while words and words[0] in REQUEST_WORDS:
-            words.pop(0)
-        while words and words[-1] in FILLERS:
-            words.pop()
-        return analyse(" ".join(words))
-
-
-def _sum(phrases: list[tuple[Phrase, int, bool]]) -> Facts:
+def _sum(phrases: Sequence[_Placed]) -> Facts:
     found = Facts()
-    for phrase, _, joined in phrases:
-        found = found.either(phrase.facts) if joined else found + phrase.facts
+    for one in phrases:
+        found = found.either(one.phrase.facts) if one.joined else found + one.phrase.facts
     return found
+
+
+def _is_one_thing(query: QueryText, everything: Facts, phrases: Sequence[_Placed]) -> bool:
+    """Whether a single name or number is all of the query: the index knows better what it may be."""
+    if len(phrases) != 1 or phrases[0].phrase.length != len(query.words):
+        return False
+    lone_person = len(everything.people) == 1 and everything.people[0].role is None
+    lone_year = len(query.words) == 1 and any(first == last for first, last in everything.years)
+    return lone_person or lone_year
+
+
+def _left_over(query: QueryText, taken: Sequence[_Placed]) -> QueryText:
+    """The words without those that became conditions."""
+    gone = {one.at + offset for one in taken for offset in range(one.phrase.length)}
+    words = [word for at, word in enumerate(query.words) if at not in gone]
+    while words and words[0] in REQUEST_WORDS:
+        words.pop(0)
+    while words and words[-1] in FILLERS:
+        words.pop()
+    return analyse(" ".join(words))
