@@ -4,7 +4,6 @@ An event holds the query and the searcher in clear and lives in memory only, for
 with both replaced by keyed hashes (`pseudonyms`).
 """
 
-import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -12,6 +11,7 @@ from uuid import UUID
 
 from media_gateway.core.domain.events import Event, Topic
 from media_gateway.core.domain.ids import uuid7
+from media_gateway.discovery.cache import normalised_query
 
 CacheState = Literal["hit", "miss", "stale", "bypass"]
 """Where an answer came from: the cache, the legs, the cache while it is renewed, the legs because there is no cache."""
@@ -88,11 +88,9 @@ class ClickEvent:
 
 
 def normalised(query: str) -> str:
-    """A query in the form in which two are the same: NFKC, lower case, single spaces, no sign that can't be stored."""
-    # Twice, because lower case may leave a letter apart from its accent.
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", query).lower())
+    """A query in the form in which two are the same for the cache, too, without signs that can't be stored."""
     # Half of a surrogate pair has no UTF-8 form, and Postgres keeps no NUL.
-    text = text.encode(errors="replace").decode().replace("\0", " ")
+    text = normalised_query(query).encode(errors="replace").decode().replace("\0", " ")
     return " ".join(text.split())
 
 
