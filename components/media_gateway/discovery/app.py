@@ -20,6 +20,7 @@ from media_gateway.discovery.pseudonyms import Pseudonyms
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.ranking_editor import RankingEditor
 from media_gateway.discovery.reports import SearchReports
+from media_gateway.discovery.reranking import SHIPPED, RerankingModel
 from media_gateway.discovery.routes import ANSWERS, CATALOGUE, RANKING_BOOK, routes
 from media_gateway.discovery.services.catalogue import CatalogueService
 from media_gateway.discovery.services.search import SearchService
@@ -58,7 +59,8 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         VectorLeg(CachedEmbedder(backends.embedder, known), backends.vectors, index, threads),
     )
     book = _wire_ranking(context)
-    search = SearchService(legs, index, threads, lambda: feed.complete)
+    model = RerankingModel.read(settings.reranker_path or SHIPPED)
+    search = SearchService(legs, index, threads, lambda: feed.complete, model)
     context.app[ANSWERS] = SearchAnswers(search, cache, generation, book)
     context.app[CATALOGUE] = CatalogueService(catalogue, index, backends.vectors, threads)
     context.app[SUGGESTIONS] = suggestions

@@ -25,6 +25,7 @@ from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
 from media_gateway.discovery.legs import TEXT_DEPTH, Candidate, Leg, LegAnswer, TextAnswer
 from media_gateway.discovery.ranking import Variant
+from media_gateway.discovery.reranking import SHIPPED, Reranker, RerankingModel
 from media_gateway.discovery.text_index import (
     QueryText,
     Summary,
@@ -57,12 +58,16 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A found content: ``relevance`` in 0 to 1, what each leg says of it, and why it was found, in words."""
+    """A found content: ``relevance`` in 0 to 1, what each leg says of it, and why it was found, in words.
+
+    ``features`` is what the re-ranker went by, empty where it took no part.
+    """
 
     content: IndexedContent
     relevance: float
     scores: Mapping[str, float]
     reasons: tuple[str, ...]
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +156,23 @@ class SearchService:
         Where the index is asked, beside the event loop.
     is_whole
         Whether the index holds all of the catalogue.
+    model
+        How variants that re-rank do it.
     """
 
     def __init__(
-        self, legs: Sequence[Leg], index: TextIndex, threads: Executor, is_whole: Callable[[], bool]
+        self,
+        legs: Sequence[Leg],
+        index: TextIndex,
+        threads: Executor,
+        is_whole: Callable[[], bool],
+        model: RerankingModel | None = None,
     ) -> None:
         self._legs = legs
         self._index = index
         self._threads = threads
         self._is_whole = is_whole
+        self._reranker = Reranker(index, model or RerankingModel.read(SHIPPED))
 
     async def search(self, query: SearchQuery, variant: Variant) -> SearchAnswer:
         """One page of what matches, best first.
@@ -181,7 +194,10 @@ class SearchService:
         similar = found.answers["title"].candidates if "title" in found.answers else ()
         query_class = class_of(parsed, similar)
         pool = fuse(found.candidates(variant), query_class, variant)
-        results, summary = await asyncio.get_running_loop().run_in_executor(
+        loop = asyncio.get_running_loop()
+        if variant.reranker and query_class is QueryClass.DESCRIPTIVE:
+            pool = await loop.run_in_executor(self._threads, self._reranker.reranked, parsed, pool)
+        results, summary = await loop.run_in_executor(
             self._threads, self._page, parsed, query, found.text, pool
         )
         elapsed_s = time.perf_counter() - started
@@ -254,7 +270,9 @@ class SearchService:
             page += self._beyond(parsed, query, pool, wanted=query.page_size - len(page))
         contents = self._index.contents([one.content_id for one in page])
         results = (
-            SearchResult(content, one.relevance, one.scores, tuple(match_reasons(parsed, content)))
+            SearchResult(
+                content, one.relevance, one.scores, tuple(match_reasons(parsed, content)), one.features
+            )
             for one in page
             # A content removed since the candidates were found is left out.
             if (content := contents.get(one.content_id)) is not None
