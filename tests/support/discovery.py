@@ -1,6 +1,7 @@
 """Discovery on a port with the real bus and outbox relay beside it, for tests through its public door."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -46,10 +47,12 @@ class Discovery:
         return next(part for part in report["components"] if part["name"] == name)
 
     async def built(self) -> None:
-        """Wait until the index holds the catalogue."""
+        """Wait until the index holds the catalogue and the model is there."""
+        numbers = itertools.count()
 
         async def whole() -> bool:
-            return not (await self.search("anything"))["degraded"]
+            # Another query each time: an answer that lacked something is kept for a minute.
+            return not (await self.search(f"anything {next(numbers)}"))["degraded"]
 
         await eventually(whole, timeout_s=30)
 

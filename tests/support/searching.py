@@ -11,6 +11,7 @@ from media_gateway.discovery.legs import TextLeg, TitleLeg
 from media_gateway.discovery.model_reader import ModelReader
 from media_gateway.discovery.personalisation import PersonalOrder
 from media_gateway.discovery.ranking import BUILT_IN, DEFAULT
+from media_gateway.discovery.reranking import SHIPPED, Reranker, RerankingModel
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchQuery, SearchResult, SearchService
@@ -44,6 +45,7 @@ def service_over(
             index=index,
             reading=QueryReading(index, threads, model),
             neighbourhood=Neighbourhood(index, vectors or no_vectors, threads),
+            reranker=Reranker(index, RerankingModel.read(SHIPPED)),
             spelling=Spelling(Suggestions(), index.frequency),
             personal=personal,
             threads=threads,

@@ -84,6 +84,8 @@ def test_built_in_variants_hold_the_documented_weights():
         assert legs.vector / legs.text == pytest.approx(0.35 / 0.20)
         assert legs.text + legs.vector == 1
     assert (BUILT_IN["rrf"].fusion, BUILT_IN["rrf"].rrf_k) == ("rrf", 5)
+    assert [name for name in BUILT_IN if not BUILT_IN[name].reranker] == ["spec", "rrf", "fused"]
+    assert BUILT_IN["fused"] == default.model_copy(update={"reranker": False})
     weights = {name: BUILT_IN[name].personalisation_weight for name in BUILT_IN}
     names = ("control", "low", "medium", "high", "aggressive", "default")
     assert [weights[name] for name in names] == [0, 0.15, 0.25, 0.40, 0.60, 0.25]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from media_gateway.discovery.text_index import analyse
-from media_gateway.discovery.text_index.analysis import MAX_TERMS, fold, grams, loose, series_keys
+from media_gateway.discovery.text_index.analysis import MAX_WORDS, fold, grams, loose, series_keys
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_folding_twice_changes_nothing(text):
 @given(st.text(max_size=600))
 def test_every_text_is_a_query(text):
     query = analyse(text)
-    assert len(query.terms) <= MAX_TERMS
+    assert len(query.terms) <= MAX_WORDS
     assert set(query.terms) <= set(query.words)
     assert grams(query.key)
 

@@ -45,6 +45,7 @@ CheckFile = Annotated[
 RecordFile = Annotated[
     Path | None, typer.Option(help="Write the measures to this file, for --check.", show_default=False)
 ]
+ModelFile = Annotated[Path, typer.Option(help="Where the model is written.", show_default=False)]
 
 
 @app.callback()
@@ -95,6 +96,37 @@ def search(  # noqa: PLR0913, PLR0917 - one parameter an option
         findings = worse_than(stored, report)
         show_findings(findings, check)
         raise typer.Exit(1 if findings else 0)
+
+
+@app.command("train-reranker")
+def train_reranker(
+    pairs: PairsFile,
+    write: ModelFile,
+    url: Url = DEFAULT_URL,
+    token: Token = None,
+) -> None:
+    """Learn how descriptions are re-ranked from judged queries and a running search, and write the model.
+
+    Half of the queries are learned from, the other half (by a hash of the film's title) shows what the weights do to
+    queries they have not seen. The same answers give the same file, byte by byte. Discovery reads it as
+    MEDIA_GATEWAY_RERANKER_PATH. Exit codes as of `search`.
+
+    Example: media-gateway eval train-reranker --pairs judged.jsonl --write reranker.json
+    """
+    from media_gateway.cli.evaluation.asking import Target
+    from media_gateway.cli.evaluation.display import Bar, show_training
+    from media_gateway.cli.evaluation.pairs import read_pairs
+    from media_gateway.cli.evaluation.training import gather, train, write_model
+    from media_gateway.core.web import event_loop_factory
+
+    judged = read_pairs(pairs)
+    bar = Bar(len(judged.queries))
+    target = Target(url=url, token=token, explain=True)
+    with bar, asyncio.Runner(loop_factory=event_loop_factory()) as runner:
+        names, examples = runner.run(gather(judged, target, bar.step))
+    training = train(names, examples)
+    write_model(write, training, judged)
+    show_training(training, len(judged.queries), write)
 
 
 def _measured(pairs: "Pairs", target: "Target", json: Path | None) -> "Report":

@@ -24,6 +24,7 @@ from media_gateway.discovery.pseudonyms import Pseudonyms
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.ranking_editor import RankingEditor
 from media_gateway.discovery.reports import SearchReports
+from media_gateway.discovery.reranking import SHIPPED, Reranker, RerankingModel
 from media_gateway.discovery.routes import ANSWERS, CATALOGUE, RANKING_BOOK, routes
 from media_gateway.discovery.services.catalogue import CatalogueService
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
@@ -67,6 +68,7 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
             index=indexes.text,
             reading=QueryReading(indexes.text, threads, _model_reader(settings, store, stack)),
             neighbourhood=neighbourhood,
+            reranker=Reranker(indexes.text, RerankingModel.read(settings.reranker_path or SHIPPED)),
             spelling=Spelling(indexes.suggestions, indexes.text.frequency),
             personal=_personal_order(settings, stack),
             threads=threads,

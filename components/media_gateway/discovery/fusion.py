@@ -6,7 +6,7 @@ kind of query it is: a title is best known by its letters, a description by its 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -43,11 +43,14 @@ class Fused:
     scores : Mapping[str, float]
         By leg, what it says of the content: the text leg from its worst candidate (0) to its best (1), the others the
         likeness of titles and the cosine similarity as they are.
+    features : Mapping[str, float]
+        What the re-ranker went by; empty of a content that it did not look at.
     """
 
     content_id: UUID
     relevance: float
     scores: Mapping[str, float]
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 def class_of(query: QueryText, similar: Sequence[Candidate]) -> QueryClass:

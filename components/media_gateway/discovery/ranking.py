@@ -118,7 +118,7 @@ class Variant(_Document):
         default=LegTimeouts(), description="Time each leg gets, in milliseconds."
     )
     reranker: bool = Field(
-        default=False, description="Whether the learned re-ranker orders the fused results."
+        default=True, description="Whether the learned re-ranker orders the first results of descriptions."
     )
 
 
@@ -133,14 +133,21 @@ DEFAULT = "default"
 """The built-in variant that requests get unless they or the configuration name another one."""
 
 # Weights of `default`: shared notes, discovery-sona.md sections 2 and 5.2 (min-max .7/.3 is the best of the table; the
-# title-like ones are a proposal of section 2). `spec` is the original's ranking, kept for comparison: it is worse.
+# title-like ones are a proposal of section 2). `fused` is `default` without the re-ranker. `spec` is the original's ranking,
+# kept for comparison: it is worse.
 # The five weights of personalisation are the original's experiment variants.
 BUILT_IN: Final[Mapping[str, Variant]] = {
     DEFAULT: Variant(),
     "spec": Variant(
-        fusion="rrf", rrf_k=60, weights=_spec_weights(), min_similarity=0.7, min_similarity_alone=0
+        fusion="rrf",
+        rrf_k=60,
+        weights=_spec_weights(),
+        min_similarity=0.7,
+        min_similarity_alone=0,
+        reranker=False,
     ),
-    "rrf": Variant(fusion="rrf", rrf_k=5),
+    "rrf": Variant(fusion="rrf", rrf_k=5, reranker=False),
+    "fused": Variant(reranker=False),
     "control": Variant(personalisation_weight=0),
     "low": Variant(personalisation_weight=0.15),
     "medium": Variant(personalisation_weight=0.25),

@@ -172,9 +172,12 @@ class SearchHit(Wire):
     personal_score: float | None = Field(
         description="How much it suits the caller, 0 to 1; null if nothing is known of that."
     )
+    ranking_features: dict[str, float] | None = Field(
+        description="What the learned re-ranker went by; null unless asked for with `explain`, and where it took no part."
+    )
 
     @classmethod
-    def from_domain(cls, result: SearchResult) -> Self:
+    def from_domain(cls, result: SearchResult, *, explain: bool) -> Self:
         """The hit of a result."""
         scores = {name: round(score, 4) for name, score in result.scores.items()}
         return cls(
@@ -185,6 +188,7 @@ class SearchHit(Wire):
             title_score=scores.get("title"),
             vector_similarity=scores.get("vector"),
             personal_score=scores.get("personal"),
+            ranking_features=(dict(result.features) or None) if explain else None,
         )
 
 
@@ -261,7 +265,7 @@ class SearchResponse(Wire):
     def from_domain(cls, answer: SearchAnswer, request: SearchRequest) -> Self:
         """The page of an answer."""
         return cls(
-            results=[SearchHit.from_domain(result) for result in answer.results],
+            results=[SearchHit.from_domain(result, explain=request.explain) for result in answer.results],
             total_count=answer.summary.total,
             page=request.page,
             page_size=request.page_size,

@@ -1,5 +1,7 @@
 """Settings of discovery: those of core and these. Read once, at start."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from media_gateway.core.settings import MIN_SECRET_BYTES, CoreSettings
@@ -14,6 +16,12 @@ class Settings(CoreSettings):
         le=64,
         description="Threads that search the text index, beside the event loop; about the number of cores.",
         examples=["2"],
+    )
+    reranker_path: Path | None = Field(
+        default=None,
+        description="Model that orders the first results of descriptions, as `media-gateway eval train-reranker` writes it; "
+        "by default the one of the package.",
+        examples=["/etc/media-gateway/reranker.json"],
     )
     index_batch_ms: int = Field(
         default=50,

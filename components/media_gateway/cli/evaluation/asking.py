@@ -85,6 +85,7 @@ class _Card(BaseModel):
 
 class _Hit(BaseModel):
     content: _Card
+    ranking_features: dict[str, float] | None = None
 
 
 class _Explanation(BaseModel):
@@ -111,8 +112,33 @@ class _Reply:
     cached: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A query and what one variant gave."""
+
+    query: JudgedQuery
+    variant: str | None
+    reply: _Reply
+
+    @property
+    def results(self) -> Sequence[_Hit]:
+        """The results, best first."""
+        return self.reply.answer.results
+
+
 async def measure(pairs: Pairs, target: Target, on_outcome: Callable[[Outcome], None]) -> None:
     """Ask every query of every variant; tells each outcome as it comes.
+
+    Raises
+    ------
+    UnavailableError, InvalidInputError
+        As `ask_all`.
+    """
+    await ask_all(pairs, target, lambda one: on_outcome(_outcome(one, target.depth)))
+
+
+async def ask_all(pairs: Pairs, target: Target, on_answer: Callable[[Answered], None]) -> None:
+    """Ask every query of every variant; tells each answer as it comes.
 
     A query goes to all variants one after another, and the first of them changes from query to query: so each variant
     meets the service equally warm.
@@ -132,7 +158,7 @@ async def measure(pairs: Pairs, target: Target, on_outcome: Callable[[Outcome], 
                 for variant in _turned(target.variants, number):
                     request = _request(query, variant, target)
                     reply = await _post(session, target.url, request, f"{pairs.path}: line {query.line}")
-                    on_outcome(_outcome(reply, query, variant, target.depth))
+                    on_answer(Answered(query, variant, reply))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -194,12 +220,13 @@ def _request(query: JudgedQuery, variant: str | None, target: Target) -> dict[st
     return request
 
 
-def _outcome(reply: _Reply, query: JudgedQuery, variant: str | None, depth: int) -> Outcome:
+def _outcome(answered: Answered, depth: int) -> Outcome:
+    reply, query = answered.reply, answered.query
     cards = [hit.content for hit in reply.answer.results[:depth]]
     gains = gains_of([Result(card.id, card.title, card.release_year) for card in cards], query.relevant)
     return Outcome(
         query=query,
-        variant=variant,
+        variant=answered.variant,
         measures=measures(gains, [one.grade for one in query.relevant], depth),
         first_right=next((place for place, gain in enumerate(gains, 1) if gain), None),
         top=tuple(f"{card.title} ({card.release_year or '?'})" for card in cards[:TOP]),

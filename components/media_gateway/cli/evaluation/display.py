@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from media_gateway.cli.evaluation.metrics import PRECISION, names
 from media_gateway.cli.evaluation.report import Comparison, Report, VariantReport
 from media_gateway.cli.evaluation.stored import Finding
+from media_gateway.cli.evaluation.training import Training
 
 PIPED_WIDTH = 200
 """Columns where the output is no terminal: a table that is piped somewhere is not cut."""
@@ -50,6 +51,32 @@ def show(report: Report) -> None:
     if not report.is_whole:
         asked = len(report.pairs.queries) * len(report.target.variants)
         console.print(f"stopped early: {len(report.outcomes):,} of {asked:,} answers")
+
+
+def show_training(training: Training, queries: int, path: Path) -> None:
+    """Print the weights and what they do."""
+    console = _console()
+    table = Table(
+        "queries", *_numbers("count", "ndcg@10 as it came", "ndcg@10 trained", "difference", "95 % interval")
+    )
+    for name, half in (("learned from", training.learned_from), ("held out", training.held_out)):
+        found = half.difference
+        table.add_row(
+            name,
+            str(half.queries),
+            f"{half.came:.4f}",
+            f"{half.trained:.4f}",
+            f"{found.mean:+.4f}",
+            f"{found.low:+.4f} to {found.high:+.4f}",
+        )
+    console.print(table)
+    left = queries - training.learned_from.queries - training.held_out.queries
+    if left:
+        console.print(
+            f"{left} of {queries} queries are not re-ranked: they are no descriptions, or find nothing"
+        )
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in training.weights.items())
+    console.print(f"{path}: {weights}", markup=False)
 
 
 def show_findings(findings: Sequence[Finding], path: Path) -> None:

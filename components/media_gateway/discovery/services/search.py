@@ -21,6 +21,7 @@ from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
 from media_gateway.discovery.legs import TEXT_DEPTH, Leg
 from media_gateway.discovery.personalisation import Asker, PersonalOrder
 from media_gateway.discovery.ranking import Variant
+from media_gateway.discovery.reranking import Reranker
 from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading, Read, without_conditions
@@ -58,12 +59,16 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A found content: ``relevance`` in 0 to 1, what each leg says of it, and why it was found, in words."""
+    """A found content: ``relevance`` in 0 to 1, what each leg says of it, and why it was found, in words.
+
+    ``features`` is what the re-ranker went by, empty where it took no part.
+    """
 
     content: IndexedContent
     relevance: float
     scores: Mapping[str, float]
     reasons: tuple[str, ...]
+    features: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +135,7 @@ class SearchParts:
     index: TextIndex
     reading: QueryReading
     neighbourhood: Neighbourhood
+    reranker: Reranker
     spelling: Spelling
     personal: PersonalOrder | None
     threads: Executor
@@ -218,7 +224,10 @@ class SearchService:
         if words.words or not references:
             found = await ask_legs(self._parts.legs, words, where, dict(variant.leg_timeouts_ms))
         query_class = class_of(words, found.titles)
-        pool = _Pool(fuse(found.candidates(words, variant), query_class, variant), found, query_class, {})
+        fused = fuse(found.candidates(words, variant), query_class, variant)
+        if variant.reranker and query_class is QueryClass.DESCRIPTIVE:
+            fused = await self._beside(self._parts.reranker.reranked, words, fused)
+        pool = _Pool(fused, found, query_class, {})
         if references:
             await self._add_neighbours(pool, references, where)
         if not read.whole:
@@ -283,7 +292,13 @@ class SearchService:
             page += self._beyond(understood, query, pool, wanted=query.page_size - len(page))
         contents = self._index.contents([one.content_id for one in page])
         results = tuple(
-            SearchResult(content, one.relevance, one.scores, _reasons(understood, content, one, pool.reasons))
+            SearchResult(
+                content,
+                one.relevance,
+                one.scores,
+                _reasons(understood, content, one, pool.reasons),
+                one.features,
+            )
             for one in page
             # A content removed since the candidates were found is left out.
             if (content := contents.get(one.content_id)) is not None

@@ -5,6 +5,8 @@ from media_gateway.discovery.text_index.facets import FacetValue, Summary
 from media_gateway.discovery.text_index.index import TextHit, TextHits, TextIndex
 from media_gateway.discovery.text_index.query import certainty
 from media_gateway.discovery.text_index.reasons import match_reasons
+from media_gateway.discovery.text_index.schema import stems
+from media_gateway.discovery.text_index.wording import Wording
 
 __all__ = [
     "FacetValue",
@@ -13,7 +15,9 @@ __all__ = [
     "TextHit",
     "TextHits",
     "TextIndex",
+    "Wording",
     "analyse",
     "certainty",
     "match_reasons",
+    "stems",
 ]

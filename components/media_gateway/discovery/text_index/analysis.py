@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from media_gateway.discovery.filters import SearchFilter
 
-MAX_TERMS = 32
-"""Most words of a query that are looked up; more add cost and no precision."""
+MAX_WORDS = 100
+"""Words of a query that are looked at. A platform's synopsis of a film is seldom longer."""
 
 GRAM_LENGTH = 3
 """Letters of a title gram. Three keep 54 % of the grams of a ten-letter title after two typos."""
@@ -197,7 +197,7 @@ class QueryText:
     key : str
         All of it, folded.
     words : tuple[str, ...]
-        The words of the key in order, at most `MAX_TERMS`.
+        The words of the key in order, at most `MAX_WORDS`.
     terms : tuple[str, ...]
         The distinct words worth looking up.
     title_and_year : tuple[str, int] | None
@@ -217,7 +217,7 @@ class QueryText:
 def analyse(text: str) -> QueryText:
     """Take a query apart. Every string is accepted: signs that mean something to an index mean nothing here."""
     key = fold(text)
-    words = key.split()[:MAX_TERMS]
+    words = key.split()[:MAX_WORDS]
     terms = dict.fromkeys([word for word in words if word not in STOPWORDS] or words)
     title, _, last = key.rpartition(" ")
     return QueryText(

@@ -5,7 +5,7 @@ the same time. Must not read the database or the bus.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -20,6 +20,7 @@ from media_gateway.discovery.text_index.conditions import filtered, these
 from media_gateway.discovery.text_index.facets import Summary, summarised
 from media_gateway.discovery.text_index.likeness import title_likeness
 from media_gateway.discovery.text_index.schema import build_schema, document_of, join_id, register_tokenizers
+from media_gateway.discovery.text_index.wording import Wording
 
 IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key", "people", "credit"]
 """Fields that hold whole titles and names, and the words of names."""
@@ -203,6 +204,25 @@ class TextIndex:
         found = searcher.search(asked, NAMESAKES, count=False, weight_by_field="prior")
         cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
         return [IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None]
+
+    def wordings(self, content_ids: Sequence[UUID]) -> dict[UUID, Wording]:
+        """The words of those ids that the index has."""
+        if not content_ids:
+            return {}
+        searcher = self._index.searcher()
+        found = searcher.search(these(self._schema, content_ids), len(content_ids), count=False)
+        addresses = [address for _, address in found.hits]
+        kept = (searcher.doc(address).get_first("wording") for address in addresses)
+        return {
+            content_id: Wording.from_bytes(bytes(words))
+            for content_id, words in zip(self._ids(searcher, addresses), kept, strict=True)
+            if words is not None
+        }
+
+    def rarities(self, words: Iterable[str]) -> dict[str, float]:
+        """How much each folded word tells: its inverse document frequency."""
+        searcher = self._index.searcher()
+        return {word: queries.rarity(searcher, word) for word in words}
 
     def frequency(self, word: str) -> int:
         """How many contents have a folded word, counted where most have it; removed ones may count for a while."""

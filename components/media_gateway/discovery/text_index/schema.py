@@ -21,6 +21,7 @@ from media_gateway.discovery.text_index.analysis import (
     sound,
     with_digits,
 )
+from media_gateway.discovery.text_index.wording import Wording
 
 STEMMED, PLAIN, GRAMS, WHOLE = "stemmed", "plain", "grams", "raw"
 """Names of tokenizers; the first three are ours and are registered on every index after it is made."""
@@ -87,6 +88,7 @@ def build_schema() -> tantivy.Schema:
     builder.add_unsigned_field("id_high", fast=True)
     builder.add_unsigned_field("id_low", fast=True)
     builder.add_bytes_field("card", stored=True)
+    builder.add_bytes_field("wording", stored=True)
     return builder.build()
 
 
@@ -105,6 +107,18 @@ def stems(folded: str) -> list[str]:
 def _guarded(folded: str) -> str:
     """Text in which a digit keeps the stemmer away from words it would make the same as others."""
     return _NOT_STEMMED.sub(r"\g<0>0", folded)
+
+
+def wording_of(content: IndexedContent) -> Wording:
+    """What a content says of itself, word by word."""
+    facts = [stem for title in content.titles for stem in stems(with_digits(fold(title)))]
+    facts += [stem for genre in content.genres for stem in stems(genre_words(genre))]
+    facts += [word for keyword in content.keywords for word in keyword_words(keyword)]
+    return Wording(
+        overview=tuple(stems(fold(content.overview or ""))),
+        facts=tuple(dict.fromkeys(facts)),
+        names=tuple(dict.fromkeys(fold(person.name) for person in content.people)),
+    )
 
 
 def genre_words(genre: str) -> str:
@@ -138,6 +152,7 @@ def document_of(content: IndexedContent) -> tantivy.Document:
         document.add_integer("release_year", content.release_year)
     document.add_float("prior", prior_of(content))
     document.add_bytes("card", content.to_bytes())
+    document.add_bytes("wording", wording_of(content).to_bytes())
     return document
 
 
