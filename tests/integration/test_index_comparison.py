@@ -1,14 +1,14 @@
 """The periodic comparison of the text index with Postgres: two numbers as long as nothing was missed, else a repair."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from media_gateway.core.adapters.postgres import Database
@@ -20,6 +20,7 @@ from media_gateway.discovery.index_feed import Indexes, IndexFeed
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.suggestions import Suggestions
 from media_gateway.discovery.text_index import TextIndex
+from tests.support.examples import for_all
 from tests.support.films import Film, Offer, remove, save
 
 IDS = [UUID(int=number * 2**120 + number) for number in range(6)]
@@ -158,15 +159,10 @@ async def test_an_event_that_arrives_during_the_look_is_no_repair(database, worl
 
 async def test_index_and_database_come_to_the_same_numbers_by_any_way(database, redis):
     """Whatever is written, removed and brought back, at whatever times, and in whatever order the index hears of it."""
-    loop = asyncio.get_running_loop()
     steps = st.tuples(st.sampled_from(IDS), st.sampled_from([None, *TIMES]))
-
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
-    @given(changes=st.lists(st.lists(steps, min_size=1, max_size=4), max_size=6), seed=st.integers(0, 999))
-    def check(changes: list[list[tuple[UUID, str | None]]], seed: int) -> None:
-        asyncio.run_coroutine_threadsafe(walk(database, redis, changes, seed), loop).result(60)
-
-    await asyncio.to_thread(check)
+    changes = st.lists(st.lists(steps, min_size=1, max_size=4), max_size=6)
+    check = partial(walk, database, redis)
+    await for_all(check, max_examples=40, changes=changes, seed=st.integers(0, 999))
 
 
 async def walk(

@@ -60,7 +60,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     book = _wire_ranking(context)
     search = SearchService(legs, index, threads, lambda: feed.complete)
     context.app[ANSWERS] = SearchAnswers(search, cache, generation, book)
-    context.app[CATALOGUE] = CatalogueService(catalogue, index, backends.vectors, threads)
+    context.app[CATALOGUE] = CatalogueService(
+        catalogue, index, backends.vectors, threads, lambda: feed.complete
+    )
     context.app[SUGGESTIONS] = suggestions
     context.health.add("text index", feed.health, critical=False)
     # A rolling update goes on when a replica is ready, and takes one away that finds everything.

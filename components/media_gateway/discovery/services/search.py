@@ -13,17 +13,12 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Histogram
 
-from media_gateway.core.errors import (
-    DeadlineExceededError,
-    FieldError,
-    InvalidInputError,
-    MediaGatewayError,
-    UnavailableError,
-)
+from media_gateway.core.errors import DeadlineExceededError, MediaGatewayError, UnavailableError
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
 from media_gateway.discovery.legs import TEXT_DEPTH, Candidate, Leg, LegAnswer, TextAnswer
+from media_gateway.discovery.platforms import check_platforms
 from media_gateway.discovery.ranking import Variant
 from media_gateway.discovery.text_index import (
     QueryText,
@@ -175,7 +170,8 @@ class SearchService:
         # Read first: an index that becomes whole during the search may not have been when it was asked.
         whole = self._is_whole()
         if whole:
-            self._check_platforms(query.where.platforms_any)
+            asked = enumerate(query.where.platforms_any)
+            check_platforms({f"filters.platforms.{n}": platform for n, platform in asked}, self._index)
         parsed = analyse(query.text)
         found = await self._ask_legs(parsed, query.where, variant)
         similar = found.answers["title"].candidates if "title" in found.answers else ()
@@ -197,18 +193,6 @@ class SearchService:
             timings_ms=found.timings_ms,
             elapsed_ms=round(elapsed_s * 1000, 3),
         )
-
-    def _check_platforms(self, asked: Sequence[str]) -> None:
-        known = self._index.values("platform") if asked else {}
-        unknown = [
-            FieldError(
-                f"filters.platforms.{place}", f"nothing is offered by it; known: {', '.join(sorted(known))}"
-            )
-            for place, platform in enumerate(asked)
-            if platform not in known
-        ]
-        if unknown:
-            raise InvalidInputError(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
 
     async def _ask_legs(self, parsed: QueryText, where: SearchFilter, variant: Variant) -> _Found:
         """Ask all legs; one that is late is left out once another has answered.
