@@ -76,7 +76,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         )
         book = _wire_ranking(context)
         context.app[ANSWERS] = SearchAnswers(SearchService(parts), cache, indexes.generation, book)
-        context.app[CATALOGUE] = CatalogueService(catalogue, indexes.text, neighbourhood, threads)
+        context.app[CATALOGUE] = CatalogueService(
+            catalogue, indexes.text, neighbourhood, threads, lambda: feed.complete
+        )
         context.app[SUGGESTIONS] = indexes.suggestions
         _watch(context, feed, indexes.generation)
         # The tasks may still be running at the end if the start failed halfway.

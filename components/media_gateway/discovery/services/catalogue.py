@@ -1,7 +1,7 @@
 """Reading the catalogue: one content, what is like it, where it can be watched, what is in demand. Called by the routes."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from media_gateway.discovery.documents import (
     Trend,
 )
 from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.platforms import check_platforms
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
 from media_gateway.discovery.text_index import TextIndex
@@ -27,6 +28,8 @@ class CatalogueService:
     ----------
     threads
         Where the index is asked, beside the event loop.
+    is_whole
+        Whether the index holds all of the catalogue.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class CatalogueService:
         index: TextIndex,
         neighbourhood: Neighbourhood,
         threads: Executor,
+        is_whole: Callable[[], bool],
     ) -> None:
         self._catalogue = catalogue
         self._trends = TrendBoard(catalogue)
         self._index = index
         self._neighbourhood = neighbourhood
         self._threads = threads
+        self._is_whole = is_whole
 
     async def content(self, content_id: UUID) -> ContentDetails:
         """Everything about a content; an id that was merged away gives the content that took it in.
@@ -73,7 +78,10 @@ class CatalogueService:
         ------
         NotFoundError
             As `content`.
+        InvalidInputError
+            No content is offered by the platform that the filter names.
         """
+        self._check_platform(next(iter(where.platforms_any), None))
         current = await self._catalogue.current_id(content_id)
         found, _ = await self._neighbourhood.of(current, where)
         return current, found[:limit]
@@ -81,11 +89,25 @@ class CatalogueService:
     async def expiring(
         self, *, days: int, limit: int, region: str | None, platform: str | None
     ) -> list[Expiring]:
-        """Offerings that end within so many days, the soonest first."""
+        """Offerings that end within so many days, the soonest first.
+
+        Raises
+        ------
+        InvalidInputError
+            No content is offered by the platform.
+        """
+        self._check_platform(platform)
         return await self._catalogue.expiring(days=days, limit=limit, region=region, platform=platform)
 
     async def popular(self, where: SearchFilter, *, limit: int) -> list[IndexedContent]:
-        """The most popular of all that passes the filter."""
+        """The most popular of all that passes the filter.
+
+        Raises
+        ------
+        InvalidInputError
+            No content is offered by the platform that the filter names.
+        """
+        self._check_platform(next(iter(where.platforms_any), None))
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._popular, where, limit)
 
     async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
@@ -101,6 +123,11 @@ class CatalogueService:
     def genres(self) -> dict[str, int]:
         """The genres of the catalogue, the most frequent first, and how many contents have them."""
         return self._index.values("genre")
+
+    def _check_platform(self, asked: str | None) -> None:
+        # An index that is not whole knows some platforms only.
+        if asked is not None and self._is_whole():
+            check_platforms({"platform": asked}, self._index)
 
     def _popular(self, where: SearchFilter, limit: int) -> list[IndexedContent]:
         ids = self._index.popular(where, limit=limit)

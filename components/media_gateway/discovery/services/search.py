@@ -14,12 +14,12 @@ from uuid import UUID
 
 from prometheus_client import Histogram
 
-from media_gateway.core.errors import FieldError, InvalidInputError
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.fusion import Fused, QueryClass, class_of, fuse
 from media_gateway.discovery.legs import TEXT_DEPTH, Leg
 from media_gateway.discovery.personalisation import Asker, PersonalOrder
+from media_gateway.discovery.platforms import check_platforms
 from media_gateway.discovery.ranking import Variant
 from media_gateway.discovery.reranking import Reranker
 from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
@@ -177,7 +177,8 @@ class SearchService:
         # Read first: an index that becomes whole during the search may not have been when it was asked.
         whole = self._parts.is_whole()
         if whole:
-            self._check_platforms(query.where.platforms_any)
+            asked = enumerate(query.where.platforms_any)
+            check_platforms({f"filters.platforms.{n}": platform for n, platform in asked}, self._index)
         read = await self._parts.reading.read(query.text, query.where)
         pool = await self._pool(read, query.where, variant)
         if not pool.ordered and not read.understood.is_plain:
@@ -204,18 +205,6 @@ class SearchService:
             timings_ms=pool.found.timings_ms,
             elapsed_ms=round(elapsed_s * 1000, 3),
         )
-
-    def _check_platforms(self, asked: Sequence[str]) -> None:
-        known = self._index.values("platform") if asked else {}
-        unknown = [
-            FieldError(
-                f"filters.platforms.{place}", f"nothing is offered by it; known: {', '.join(sorted(known))}"
-            )
-            for place, platform in enumerate(asked)
-            if platform not in known
-        ]
-        if unknown:
-            raise InvalidInputError(f"{unknown[0].field}: {unknown[0].message}", errors=unknown)
 
     async def _pool(self, read: Read, own: SearchFilter, variant: Variant) -> _Pool:
         where = own.narrowed(read.understood.where)

@@ -26,6 +26,7 @@ from media_gateway.discovery.documents import (
     Person,
     Trend,
 )
+from media_gateway.discovery.fingerprint import Fingerprint
 
 PEOPLE_LIMIT = 100
 """People of one content that can be searched for. Many catalogues list a cast by alphabet, so a short list would lose
@@ -114,6 +115,13 @@ _REVISION = "CAST(extract(epoch FROM updated_at) * 1000000 AS bigint)"
 _REVISIONS = sa.text(f"""
     SELECT id, {_REVISION} AS revision FROM contents
     WHERE removed_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after) ORDER BY id LIMIT :limit
+""")  # noqa: S608 - constants of this module
+
+# As `fingerprint.checksum_of`.
+_FINGERPRINT = sa.text(f"""
+    SELECT count(*) AS contents, coalesce(bit_xor(CAST(CAST(
+        'x' || encode(substr(sha256(uuid_send(id) || int8send({_REVISION})), 1, 8), 'hex') AS bit(64)) AS bigint)), 0) AS checksum
+    FROM contents WHERE removed_at IS NULL
 """)  # noqa: S608 - constants of this module
 
 _CONTENTS = sa.text(f"""
@@ -250,6 +258,12 @@ class CatalogueReader:
         async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
             rows = (await connection.execute(_REVISIONS, {"after": after, "limit": limit})).all()
         return [(_uuid(row.id), row.revision) for row in rows]
+
+    async def fingerprint(self) -> Fingerprint:
+        """Of all contents and their revisions; read in a fifth of the time of `revisions`, and sent as two numbers."""
+        async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
+            row = (await connection.execute(_FINGERPRINT)).one()
+        return Fingerprint(row.contents, row.checksum)
 
     async def turned_between(self, since: datetime, until: datetime) -> list[UUID]:
         """Ids of contents of which an offering came into effect or went out of it by the clock alone."""

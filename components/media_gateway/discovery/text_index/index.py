@@ -14,6 +14,7 @@ import tantivy
 
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.fingerprint import Fingerprint, checksum_of
 from media_gateway.discovery.text_index import query as queries
 from media_gateway.discovery.text_index.analysis import GRAM_QUERY_LIMIT, QueryText, loose
 from media_gateway.discovery.text_index.conditions import filtered, these
@@ -64,6 +65,7 @@ class TextIndex:
         self._writer = self._index.writer(WRITER_HEAP_BYTES, 1)
         self._writing = threading.Lock()
         self._revisions: dict[UUID, int] = {}
+        self._checksum = 0
 
     def __len__(self) -> int:
         return len(self._revisions)
@@ -75,9 +77,9 @@ class TextIndex:
                 if content.content_id in self._revisions:
                     self._writer.delete_documents_by_term("id", str(content.content_id))
                 self._writer.add_document(document_of(content))
-                self._revisions[content.content_id] = content.revision
+                self._note(content.content_id, content.revision)
             for content_id in removed:
-                if self._revisions.pop(content_id, None) is not None:
+                if self._note(content_id, None) is not None:
                     self._writer.delete_documents_by_term("id", str(content_id))
 
     def commit(self) -> None:
@@ -85,6 +87,11 @@ class TextIndex:
         with self._writing:
             self._writer.commit()
             self._index.reload()
+
+    def fingerprint(self) -> Fingerprint:
+        """Of what was applied, to be compared with that of the catalogue."""
+        with self._writing:
+            return Fingerprint(len(self._revisions), self._checksum)
 
     def differing(self, catalogue: Mapping[UUID, int]) -> list[UUID]:
         """Ids whose revision here is not that of the catalogue, those missing on either side included."""
@@ -232,6 +239,16 @@ class TextIndex:
         """Finish background merges; no writes afterwards."""
         with self._writing:
             self._writer.wait_merging_threads()
+
+    def _note(self, content_id: UUID, revision: int | None) -> int | None:
+        """Keep the revision of what is applied (None: it is taken out), and give the one before."""
+        before = self._revisions.pop(content_id, None)
+        if before is not None:
+            self._checksum ^= checksum_of(content_id, before)
+        if revision is not None:
+            self._revisions[content_id] = revision
+            self._checksum ^= checksum_of(content_id, revision)
+        return before
 
     def _asked(self, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> tantivy.Query:
         return queries.build(self._schema, searcher, query, strict=strict)
