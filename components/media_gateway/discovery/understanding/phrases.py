@@ -91,11 +91,14 @@ class Phrase:
         How many words.
     firm : bool
         Whether it is a condition also inside a description; otherwise only beside nothing but such phrases.
+    of_story : bool
+        Whether a long description may tell it of its story: its time, the language that is spoken in it.
     """
 
     length: int
     facts: Facts
     firm: bool = False
+    of_story: bool = False
 
 
 def phrase_at(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
@@ -207,7 +210,7 @@ def _refused(words: Sequence[str], at: int, lexicon: Lexicon, *, any_word: bool 
 
 def _time(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:
     time = time_at(words, at)
-    return Phrase(time.length, Facts(years=(time.span,)), time.firm) if time else None
+    return Phrase(time.length, Facts(years=(time.span,)), time.firm, of_story=True) if time else None
 
 
 def _platform(words: Sequence[str], at: int, lexicon: Lexicon) -> Phrase | None:
@@ -240,7 +243,7 @@ def _listed(words: Sequence[str], at: int, _lexicon: Lexicon) -> Phrase | None:
             # Two words are hardly said by chance; a nanny may sing "for children" before a story goes on.
             is_last = at + length == len(words)
             firm = length > 1 and (not facts.genres or (text in AUDIENCES and is_last))
-            return Phrase(length, facts, firm=firm)
+            return Phrase(length, facts, firm=firm, of_story=True)
     return None
 
 

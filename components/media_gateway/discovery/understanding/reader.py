@@ -15,6 +15,9 @@ __all__ = ["Lexicon", "Reader", "Understanding"]
 NO_CONDITION: Final = SearchFilter()
 NOTHING: Final = Facts()
 
+STORY_WORDS: Final = 14
+"""A query of more words tells a story: of 422 synopses 15 name a decade, always that of the story."""
+
 REQUEST_WORDS: Final = frozenset(["film", "films", "movie", "movies", "show", "shows", "watch", "find"])
 """Left out at the ends of what is looked for once something else was understood: nobody describes a film as one."""
 
@@ -74,7 +77,10 @@ class Reader:
         is_title = self._lexicon.is_title(query)
         if asks_all and not everything.references and not (is_title and everything.people):
             return Understanding(words=replace(query, kind=everything.to_filter()), asked=everything)
-        firm = phrases if asks_all else [one for one in phrases if one.phrase.firm]
+        is_story = len(query.words) > STORY_WORDS
+        firm = [
+            one for one in phrases if asks_all or (one.phrase.firm and not (is_story and one.phrase.of_story))
+        ]
         asked = _sum(firm)
         if not asked or is_title or (not asks_all and self._lexicon.is_nearly_title(query)):
             return Understanding(words=query, noticed=everything.in_passing())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from media_gateway.discovery.text_index.analysis import decade_of, is_year
 from media_gateway.discovery.understanding.facts import Span
-from media_gateway.discovery.understanding.vocabulary import DECADE_WORDS, PARTS_OF_DECADES
+from media_gateway.discovery.understanding.vocabulary import DECADE_WORDS, PARTS_OF_DECADES, TITLES_OF
 
 _BEFORE = {
     ("before",): -1,
@@ -20,6 +20,7 @@ _BEFORE = {
 _AFTER = {("after",): 1, ("since",): 0, ("newer", "than"): 1, ("later", "than"): 1, ("post",): 1}
 """Words before a time that only its beginning or its end counts of, and how many years beyond it that is."""
 
+_OF_RELEASE = {("from",), ("made", "in"), ("released", "in")}
 _SAID = (("made", "in"), ("released", "in"), ("in",), ("from",), ("of",))
 """Words before a year that make it a condition rather than a number."""
 
@@ -32,7 +33,7 @@ _POSSESSIVES = frozenset(["my", "your", "his", "her", "its", "our", "their"])
 
 
 class Time(NamedTuple):
-    """A time and how many words say it; ``firm`` if it can't be anything else."""
+    """A time and how many words say it; ``firm`` if it is hardly that of the story."""
 
     length: int
     span: Span
@@ -107,9 +108,15 @@ def _plain(words: Sequence[str], at: int) -> Time | None:
         start = at + len(lead)
         stretch = _stretch(words, start)
         if stretch is not None:
-            # A decade is seldom remembered wrong and seldom means anything else; a year is both.
-            return Time(len(lead) + stretch.length, stretch.span, firm=stretch.firm)
+            length = len(lead) + stretch.length
+            return Time(length, stretch.span, firm=stretch.firm and _is_of_release(words, at, length, lead))
     return None
+
+
+def _is_of_release(words: Sequence[str], at: int, length: int, lead: tuple[str, ...]) -> bool:
+    """Whether a decade is said of the film: "from the 80s", "80s films", "films of the 80s"; stories are set "in the 80s"."""
+    after, before = words[at + length : at + length + 1], words[max(0, at - 1) : at]
+    return lead in _OF_RELEASE or not TITLES_OF.isdisjoint((*after, *before))
 
 
 def _stretch(words: Sequence[str], at: int) -> Time | None:
