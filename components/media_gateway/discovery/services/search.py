@@ -155,6 +155,7 @@ class SearchService:
         self._index = index
         self._threads = threads
         self._is_whole = is_whole
+        self._ending = set[asyncio.Task[LegAnswer]]()
 
     async def search(self, query: SearchQuery, variant: Variant) -> SearchAnswer:
         """One page of what matches, best first.
@@ -218,13 +219,26 @@ class SearchService:
                 late = {task for task in pending if found.answers and elapsed_ms >= limits_ms[asked[task]]}
                 for task in late:
                     found.miss(asked[task], DeadlineExceededError(f"took over {limits_ms[asked[task]]} ms"))
-                await _cancelled(late)
+                self._let_go(late)
                 pending -= late
         finally:
-            await _cancelled(pending)
+            self._let_go(pending)
         if not found.answers:
             raise UnavailableError(f"nothing can be searched now: {', '.join(sorted(found.missing))} failed")
         return found
+
+    def _let_go(self, tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
+        """End legs that nobody waits for any more: a driver may take seconds to turn from a server that hangs."""
+        for task in tasks:
+            self._ending.add(task)
+            task.add_done_callback(self._ended)
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[LegAnswer]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            # Looked at, as nobody else does.
+            task.exception()
 
     def _page(
         self, parsed: QueryText, query: SearchQuery, text: TextAnswer, pool: Sequence[Fused]
@@ -257,10 +271,3 @@ class SearchService:
         rest = [hit for hit in hits if hit.content_id not in pooled][start : start + wanted]
         last = pool[-1].relevance if pool else 0.0
         return [Fused(hit.content_id, min(last, certainty(hit.score) or 0.0), {}) for hit in rest]
-
-
-async def _cancelled(tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
