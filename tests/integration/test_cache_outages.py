@@ -15,7 +15,7 @@ from media_gateway.core.adapters.redis import RedisHandle
 from media_gateway.discovery.cache import AnswerCache, CacheKey, CacheState, CacheStore, Computed
 from media_gateway.discovery.cache.asking import POLICY
 from media_gateway.discovery.generation import TRUST_S, CatalogueGeneration
-from tests.support.own_redis import killed, paused
+from tests.support.own_servers import killed, paused
 from tests.support.waiting import eventually
 
 KEYS = [CacheKey(f"search:1:{number}") for number in range(8)]

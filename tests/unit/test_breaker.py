@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -138,6 +140,33 @@ async def test_few_failures_among_many_calls_do_not_open(breaker: Callable[[], C
         await upstream.call()
     await upstream.fail(5)
     assert not await is_open(upstream)
+
+
+async def given_up(breaker: CircuitBreaker, after_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(after_s), breaker.attempt():
+            await asyncio.Event().wait()
+
+
+async def test_calls_that_were_given_up_late_open_it_and_those_given_up_early_do_not() -> None:
+    breaker = CircuitBreaker(str(uuid7()), replace(POLICY, slow_ms=30))
+    upstream = Upstream(breaker)
+    for _ in range(2 * POLICY.failures):
+        await given_up(breaker, 0)
+    assert not await is_open(upstream)
+    for _ in range(POLICY.failures):
+        await given_up(breaker, 0.04)
+    assert await is_open(upstream)
+    await until_probing(upstream)
+    await given_up(breaker, 0.04)
+    assert await is_open(upstream), "a probe that was given up is a failed probe"
+
+
+async def test_calls_that_were_given_up_say_nothing_unless_the_policy_says_how_late_is_late() -> None:
+    breaker = CircuitBreaker(str(uuid7()), POLICY)
+    for _ in range(2 * POLICY.failures):
+        await given_up(breaker, 0.01)
+    assert not await is_open(Upstream(breaker))
 
 
 async def test_processes_share_an_open_circuit(redis: RedisHandle) -> None:

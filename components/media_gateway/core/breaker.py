@@ -58,6 +58,9 @@ class BreakerPolicy:
         Calls let through at once while half-open.
     window_ms : int
         Length of the window, in milliseconds.
+    slow_ms : int | None
+        A call that is cancelled after so many milliseconds counts as a failure: its caller has given up waiting. None:
+        a cancelled call says nothing about the upstream.
     """
 
     failures: int = 5
@@ -66,6 +69,7 @@ class BreakerPolicy:
     open_ms: int = 30_000
     probes: int = 3
     window_ms: int = 60_000
+    slow_ms: int | None = None
 
     PLATFORM_API: ClassVar["BreakerPolicy"]
     PUBNUB: ClassVar["BreakerPolicy"]
@@ -287,11 +291,11 @@ class CircuitBreaker:
         """
         probe = str(uuid7())
         circuit, verdict = await self._enter(probe)
-        outcome = Outcome.SUCCESS
+        outcome, started_s = Outcome.SUCCESS, self._clock()
         try:
             yield
         except asyncio.CancelledError:
-            outcome = Outcome.CANCELLED
+            outcome = Outcome.FAILURE if self._is_slow(started_s) else Outcome.CANCELLED
             raise
         except Exception as error:
             if counts_as_failure(error):
@@ -303,6 +307,10 @@ class CircuitBreaker:
                 await asyncio.shield(self._leave(circuit, probe, outcome))
             elif outcome is not Outcome.CANCELLED:
                 await self._count(failed=outcome is Outcome.FAILURE)
+
+    def _is_slow(self, started_s: float) -> bool:
+        slow_ms = self._policy.slow_ms
+        return slow_ms is not None and (self._clock() - started_s) * 1000 >= slow_ms
 
     async def _enter(self, probe: str) -> tuple[Circuit, Verdict]:
         circuit, verdict, left_ms = await self._ask(probe)

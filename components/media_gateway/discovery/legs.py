@@ -31,6 +31,11 @@ VECTOR_DEPTH: Final = 200
 SELECTIVE: Final = 2_000
 """A filter that leaves at most so many contents is applied first, by their ids, and the search among them is exact."""
 
+CIRCUIT: Final = BreakerPolicy(failures=5, open_ms=5_000, window_ms=5_000, slow_ms=100)
+"""Of the embedder and of the vector store. A short window, so that a server that hangs under load is left alone after some
+2.5 s of waiting, and asked again 5 s later. An answer is late after 300 ms as a rule; of the two steps before it, the one
+that took most of that is at fault."""
+
 T = TypeVar("T")
 
 
@@ -142,8 +147,8 @@ class VectorLeg:
         self._vectors = vectors
         self._index = index
         self._threads = threads
-        self._embedding = CircuitBreaker("query embedding", BreakerPolicy(open_ms=5_000))
-        self._searching = CircuitBreaker("vector search", BreakerPolicy(open_ms=5_000))
+        self._embedding = CircuitBreaker("query embedding", CIRCUIT)
+        self._searching = CircuitBreaker("vector search", CIRCUIT)
 
     async def find(self, query: QueryText, where: SearchFilter) -> LegAnswer:
         """Candidates with their cosine similarity as score; none for a query that only names a kind.

@@ -72,7 +72,7 @@ class SonaScores:
     """
 
     def __init__(self, url: str) -> None:
-        breaker = CircuitBreaker("sona", BreakerPolicy(open_ms=5_000))
+        breaker = CircuitBreaker("sona", BreakerPolicy(open_ms=5_000, slow_ms=TIMEOUT_MS // 2))
         self._http = HttpClient("sona", url, limits=Limits(timeout_ms=TIMEOUT_MS), breaker=breaker)
 
     async def score(self, asker: Asker, content_ids: Sequence[UUID]) -> Mapping[UUID, float]:

@@ -118,17 +118,29 @@ async def ask_legs(
             late = {task for task in pending if found.answers and elapsed_ms >= limits_ms[asked[task]]}
             for task in late:
                 found.miss(asked[task], DeadlineExceededError(f"took over {limits_ms[asked[task]]} ms"))
-            await _cancelled(late)
+            _let_go(late)
             pending -= late
     finally:
-        await _cancelled(pending)
+        _let_go(pending)
     if not found.answers:
         raise UnavailableError(f"nothing can be searched now: {', '.join(sorted(found.missing))} failed")
     return found
 
 
-async def _cancelled(tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
+_ending: Final[set[asyncio.Task[LegAnswer]]] = set()
+"""Legs that nobody waits for any more; held, since the event loop keeps no hold of its tasks."""
+
+
+def _let_go(tasks: Collection[asyncio.Task[LegAnswer]]) -> None:
+    """End legs without waiting for it: a driver may take seconds to turn from a server that hangs."""
     for task in tasks:
+        _ending.add(task)
+        task.add_done_callback(_ended)
         task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+
+
+def _ended(task: asyncio.Task[LegAnswer]) -> None:
+    _ending.discard(task)
+    if not task.cancelled():
+        # Looked at, as nobody else does.
+        task.exception()

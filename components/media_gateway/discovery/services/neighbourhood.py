@@ -8,11 +8,13 @@ from uuid import UUID
 
 import structlog
 
+from media_gateway.core.breaker import CircuitBreaker
 from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.core.errors import MediaGatewayError
 from media_gateway.core.ports.vectors import VectorIndex
 from media_gateway.discovery.documents import Neighbour
 from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.legs import CIRCUIT
 from media_gateway.discovery.neighbours import alike, rarities
 from media_gateway.discovery.text_index import TextIndex
 
@@ -41,11 +43,12 @@ class Neighbourhood:
         self._index = index
         self._vectors = vectors
         self._threads = threads
+        self._breaker = CircuitBreaker("neighbours", CIRCUIT)
 
     async def of(self, content_id: UUID, where: SearchFilter) -> tuple[list[Neighbour], bool]:
         """What is most like a content and passes the filter, best first; and whether the vector store answered."""
         try:
-            async with asyncio.timeout(VECTOR_TIMEOUT_S):
+            async with asyncio.timeout(VECTOR_TIMEOUT_S), self._breaker.attempt():
                 similarities, is_whole = await self._nearest(content_id), True
         except (MediaGatewayError, TimeoutError) as error:
             _log.info("neighbours without vectors", problem=str(error) or "took too long")

@@ -44,7 +44,7 @@ class OpenAIChat:
             "language model",
             base_url,
             limits=Limits(timeout_ms=timeout_ms, body_bytes=ANSWER_BYTES),
-            breaker=CircuitBreaker("language model", BreakerPolicy(open_ms=30_000)),
+            breaker=CircuitBreaker("language model", BreakerPolicy(open_ms=30_000, slow_ms=timeout_ms // 2)),
         )
 
     @property

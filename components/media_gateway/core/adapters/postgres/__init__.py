@@ -21,6 +21,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from media_gateway.core.adapters.postgres.connection import PromptConnection
 from media_gateway.core.errors import (
     ConflictError,
     DeadlineExceededError,
@@ -81,6 +82,7 @@ class Database:
             pool_timeout=timeout_ms / 1000,
             connect_args={
                 "timeout": min(10.0, timeout_ms / 1000),
+                "connection_class": PromptConnection,
                 # Generic plans of parametrised array statements are as good, and JIT costs more than it gives here.
                 "server_settings": {"application_name": "media-gateway", "jit": "off"},
             },
