@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from media_gateway.core.outbox import EVENTS, OutboxRelay, RelayPolicy, publish_to
 from media_gateway.core.web import Component, Context
+from media_gateway.discovery.activity_feed import ActivityFeed
 from media_gateway.discovery.activity_routes import ANALYTICS, activity_routes
 from media_gateway.discovery.admin_routes import EDITOR, REPORTS, admin_routes
 from media_gateway.discovery.analytics import Analytics, SearchRetention
@@ -25,12 +26,15 @@ from media_gateway.discovery.services.catalogue import CatalogueService
 from media_gateway.discovery.services.search import SearchService
 from media_gateway.discovery.settings import Settings
 from media_gateway.discovery.store import CatalogueReader
+from media_gateway.discovery.store.activity import ActivityStore
 from media_gateway.discovery.store.analytics import AnalyticsStore
 from media_gateway.discovery.store.ranking import RankingStore
 from media_gateway.discovery.store.reports import ReportStore
+from media_gateway.discovery.store.trends import TrendStore
 from media_gateway.discovery.suggestion_routes import SUGGESTIONS, suggestion_routes
 from media_gateway.discovery.suggestions import Suggestions
 from media_gateway.discovery.text_index import TextIndex
+from media_gateway.discovery.trending import TrendBoard
 
 
 @asynccontextmanager
@@ -60,7 +64,8 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     book = _wire_ranking(context)
     search = SearchService(legs, index, threads, lambda: feed.complete)
     context.app[ANSWERS] = SearchAnswers(search, cache, generation, book)
-    context.app[CATALOGUE] = CatalogueService(catalogue, index, backends.vectors, threads)
+    trends = TrendBoard(TrendStore(backends.database))
+    context.app[CATALOGUE] = CatalogueService(catalogue, trends, index, backends.vectors, threads)
     context.app[SUGGESTIONS] = suggestions
     context.health.add("text index", feed.health, critical=False)
     # A rolling update goes on when a replica is ready, and takes one away that finds everything.
@@ -69,7 +74,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     context.supervisor.spawn("index comparison", feed.keep_comparing)
     context.supervisor.spawn("embedder watch", meaning.keep_looking)
     context.supervisor.spawn("catalogue generation", generation.follow)
-    analytics = _wire_analytics(context)
+    pseudonyms = Pseudonyms.from_settings(settings)
+    analytics = _wire_analytics(context, pseudonyms)
+    _wire_activity(context, pseudonyms)
     try:
         yield
     finally:
@@ -93,10 +100,21 @@ def _wire_ranking(context: Context[Settings]) -> RankingBook:
     return book
 
 
-def _wire_analytics(context: Context[Settings]) -> Analytics:
+def _wire_activity(context: Context[Settings], pseudonyms: Pseudonyms) -> None:
+    feed = ActivityFeed(
+        ActivityStore(context.backends.database, pseudonyms),
+        context.backends.events,
+        max_age=timedelta(days=context.settings.consumed_kept_days),
+    )
+    context.health.add("activity", feed.health, critical=False)
+    context.supervisor.spawn("activity events", feed.follow)
+    context.supervisor.spawn("activity retention", feed.keep_tidy)
+
+
+def _wire_analytics(context: Context[Settings], pseudonyms: Pseudonyms) -> Analytics:
     settings, database = context.settings, context.backends.database
     store = AnalyticsStore(database)
-    analytics = Analytics(store, Pseudonyms.from_settings(settings))
+    analytics = Analytics(store, pseudonyms)
     context.app[ANALYTICS] = analytics
     context.app[REPORTS] = SearchReports(ReportStore(database))
     relay = OutboxRelay(

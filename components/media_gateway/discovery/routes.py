@@ -13,13 +13,13 @@ from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.schemas import (
     AvailabilityQuery,
     AvailabilityResponse,
-    ContentCard,
     ContentPath,
     ContentView,
     ExpiringQuery,
     ExpiringResponse,
     GenreCount,
     GenresResponse,
+    PopularQuery,
     PopularResponse,
     SimilarResponse,
     TrendingQuery,
@@ -79,24 +79,25 @@ async def search(request: web.Request, body: SearchRequest) -> web.Response:
     summary="What is in demand now",
 )
 async def trending(request: web.Request, query: TrendingQuery) -> TrendingResponse:
-    """Popularity with age counted against it."""
-    trends = await request.app[CATALOGUE].trending(
-        limit=query.limit, region=query.region, content_type=query.content_type
-    )
+    """What people do more with than usual, by clicks, watchlists and plays; where they do little, what the catalogue says.
+
+    One person counts once a day for a content. The catalogue's word is popularity with age counted against it.
+    """
+    trends = await request.app[CATALOGUE].trending(query.to_domain())
     return TrendingResponse.from_domain(trends, query)
 
 
 @routes.get(
     "/api/v1/content/popular",
-    query=WantedQuery,
+    query=PopularQuery,
     returns=PopularResponse,
     auth=Auth.OPTIONAL,
-    summary="What most people know",
+    summary="What most people know, or most is done with",
 )
-async def popular(request: web.Request, query: WantedQuery) -> PopularResponse:
-    """By popularity alone, whatever its age."""
-    found = await request.app[CATALOGUE].popular(query.to_domain(), limit=query.limit)
-    return PopularResponse(results=[ContentCard.from_domain(content) for content in found])
+async def popular(request: web.Request, query: PopularQuery) -> PopularResponse:
+    """By popularity in the catalogue alone, whatever its age; with `window` by how much people do with it, usual or not."""
+    found = await request.app[CATALOGUE].popular(query.to_domain(), window=query.window, limit=query.limit)
+    return PopularResponse.from_domain(found, query)
 
 
 @routes.get(

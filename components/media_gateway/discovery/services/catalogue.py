@@ -1,25 +1,27 @@
 """Reading the catalogue: one content, what is like it, where it can be watched, what is in demand. Called by the routes."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Final
 from uuid import UUID
 
 from media_gateway.core.domain.vectors import VectorFilter
 from media_gateway.core.ports.vectors import VectorIndex
+from media_gateway.discovery.decay import Window
 from media_gateway.discovery.documents import (
     ContentDetails,
     Expiring,
-    IndexedContent,
     ListedOffering,
     Neighbour,
+    Popular,
     Trend,
 )
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.neighbours import alike
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
 from media_gateway.discovery.text_index import TextIndex
-from media_gateway.discovery.trending import TrendBoard
+from media_gateway.discovery.trending import EQUAL_COUNT, Question, TrendBoard
 
 NEIGHBOURS: Final = 200
 """Contents compared with one of which the like are asked for."""
@@ -35,10 +37,15 @@ class CatalogueService:
     """
 
     def __init__(
-        self, catalogue: CatalogueReader, index: TextIndex, vectors: VectorIndex, threads: Executor
+        self,
+        catalogue: CatalogueReader,
+        trends: TrendBoard,
+        index: TextIndex,
+        vectors: VectorIndex,
+        threads: Executor,
     ) -> None:
         self._catalogue = catalogue
-        self._trends = TrendBoard(catalogue)
+        self._trends = trends
         self._index = index
         self._vectors = vectors
         self._threads = threads
@@ -91,13 +98,28 @@ class CatalogueService:
         """Offerings that end within so many days, the soonest first."""
         return await self._catalogue.expiring(days=days, limit=limit, region=region, platform=platform)
 
-    async def popular(self, where: SearchFilter, *, limit: int) -> list[IndexedContent]:
-        """The most popular of all that passes the filter."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._popular, where, limit)
+    async def popular(self, where: SearchFilter, *, window: Window | None, limit: int) -> list[Popular]:
+        """The most popular of all that passes the filter: of all time, or by what people do in a window and the filter's region.
 
-    async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
-        """What is in demand now, best first; `trending.FRESH_S` seconds old at most."""
-        return await self._trends.trending(limit=limit, region=region, content_type=content_type)
+        Raises
+        ------
+        UnavailableError, DeadlineExceededError
+            A window was given, and the database can't be reached.
+        """
+        counts = await self._trends.counts(window, where.region) if window else {}
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, self._popular, where, counts, limit
+        )
+
+    async def trending(self, question: Question) -> list[Trend]:
+        """What is in demand now, best first; `trending.FRESH_S` seconds old at most.
+
+        Raises
+        ------
+        UnavailableError, DeadlineExceededError
+            The database can't be reached.
+        """
+        return await self._trends.trending(question)
 
     def genres(self) -> dict[str, int]:
         """The genres of the catalogue, the most frequent first, and how many contents have them."""
@@ -126,7 +148,19 @@ class CatalogueService:
         ]
         return sorted(found, key=lambda one: (-one.similarity, -(one.content.popularity_score or 0.0)))
 
-    def _popular(self, where: SearchFilter, limit: int) -> list[IndexedContent]:
-        ids = self._index.popular(where, limit=limit)
+    def _popular(self, where: SearchFilter, counts: Mapping[UUID, float], limit: int) -> list[Popular]:
+        passing = self._index.passing(list(counts), where) if counts else set()
+        touched = [content_id for content_id in counts if content_id in passing]
+        # What counts least among the first so many, and the most popularity can make of it: nobody below it comes in.
+        least = counts[touched[limit - 1]] - EQUAL_COUNT if len(touched) >= limit else 0.0
+        near = [content_id for content_id in touched if counts[content_id] >= least]
+        ids = list(dict.fromkeys((*near, *self._index.popular(where, limit=limit))))
         contents = self._index.contents(ids)
-        return [contents[content_id] for content_id in ids if content_id in contents]
+
+        def popularity(one: Popular) -> float:
+            counted = counts.get(one.content.content_id, 0.0)
+            return (one.content.popularity_score or 0.0) + counted / EQUAL_COUNT
+
+        found = [Popular(contents[one], active=one in counts) for one in ids if one in contents]
+        # Equals stay in their order: that of activity, then the index's.
+        return sorted(found, key=popularity, reverse=True)[:limit]
