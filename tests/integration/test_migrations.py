@@ -80,7 +80,15 @@ async def test_discovery_s_tables_come_beside_data_that_is_there(empty_database_
     await migrations.migrate(empty_database_url)
     after = await _everything(database)
     assert {table: after[table] for table in before} == before
-    for table in ("ranking_versions", "search_events", "search_clicks", "popular_searches"):
+    new = (
+        "ranking_versions",
+        "search_events",
+        "search_clicks",
+        "popular_searches",
+        "content_activity",
+        "activity_votes",
+    )
+    for table in new:
         assert await count(database, table) == 0
     # The release before goes on writing to the new schema.
     await save(database, Film(title="Aliens"))

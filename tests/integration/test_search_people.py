@@ -1,6 +1,7 @@
 """What search owes to who asks: an order of one's own, and limits that no request can widen."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,23 @@ from tests.support.sona import Sona, running_sona
 from tests.support.waiting import eventually
 
 FILMS = (
-    Film(title="Quiet Night", genres=("horror",), maturity_rating="R", popularity_score=0.9),
+    Film(
+        title="Quiet Night",
+        genres=("horror",),
+        maturity_rating="R",
+        popularity_score=0.9,
+        offerings=(Offer(platform="mubi", available_until=datetime.now(UTC) + timedelta(days=2)),),
+    ),
     Film(title="Quiet Day", genres=("horror", "comedy"), maturity_rating="PG", popularity_score=0.8),
     Film(title="Quiet Evening", genres=("horror",), maturity_rating="PG-13", popularity_score=0.7),
-    Film(title="Quiet Noon", genres=("horror",), popularity_score=0.6, offerings=(Offer(platform="mubi"),)),
-    Film(title="Quiet", genres=("drama",), maturity_rating="G", popularity_score=0.1),
+    Film(title="Quiet Noon", genres=("horror",), popularity_score=0.6),
+    Film(
+        title="Quiet",
+        genres=("drama",),
+        maturity_rating="G",
+        popularity_score=0.1,
+        offerings=(Offer(platform="mubi", available_until=datetime.now(UTC) + timedelta(days=3)),),
+    ),
 )
 HORROR = ["Quiet Night", "Quiet Day", "Quiet Evening", "Quiet Noon"]
 
@@ -104,7 +117,13 @@ async def test_limits_of_a_profile_hold_on_every_path(discovery):
     limited = bearer(content_rating_limit="PG-13")
     assert sorted((await search(discovery, "horror films", limited))[0]) == ["Quiet Day", "Quiet Evening"]
     assert (await search(discovery, "quiet night", limited))[0][:1] != ["Quiet Night"]
-    for path in ("/api/v1/content/popular", f"/api/v1/content/{FILMS[1].id}/similar"):
+    for path in (
+        "/api/v1/content/popular",
+        "/api/v1/content/popular?window=week",
+        "/api/v1/content/trending",
+        f"/api/v1/content/{FILMS[1].id}/similar",
+        "/api/v1/content/expiring",
+    ):
         _, answer = await discovery.get(path, headers=limited)
         titles = {item.get("content", item)["title"] for item in answer["results"]}
         assert titles

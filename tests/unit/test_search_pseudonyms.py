@@ -1,5 +1,7 @@
 """Keyed hashes of queries and searchers: equal where counting needs it, unrelated everywhere else."""
 
+from datetime import date
+
 import structlog
 from hypothesis import given, strategies as st
 from pydantic import SecretStr
@@ -96,6 +98,41 @@ def test_events_of_callers_without_a_token_are_keyed_by_the_search():
     click = ClickEvent(
         search_id=search_id, content_id=content_id, position=2, searcher=Searcher(client="::1 curl")
     )
-    event = clicked(click)
+    event = clicked(click, "ab12")
     assert (event.type, event.key) == ("search.clicked", str(search_id))
-    assert event.data == {"anonymous": True, "content_id": str(content_id), "position": 2}
+    assert event.data == {
+        "anonymous": True,
+        "content_id": str(content_id),
+        "position": 2,
+        "visitor": "ab12",
+    }
+
+
+def test_a_user_s_click_brings_no_other_pseudonym():
+    click = ClickEvent(
+        search_id=uuid7(), content_id=uuid7(), position=2, searcher=Searcher(subject="user-1"), region="GB"
+    )
+    event = clicked(click, "ab12")
+    assert (event.key, event.data["region"], "visitor" in event.data) == ("user-1", "GB", False)
+
+
+def test_people_who_are_counted_can_t_be_followed_from_content_to_content_or_day_to_day():
+    one, other = uuid7(), uuid7()
+    today, tomorrow = date(2026, 3, 1), date(2026, 3, 2)
+    me, you = Searcher(client="::1 curl"), Searcher(client="::1 wget")
+    assert HASHES.visitor(today, one, me) == HASHES.visitor(today, one, me)
+    visitors = [
+        HASHES.visitor(today, one, me),
+        HASHES.visitor(today, one, you),
+        HASHES.visitor(today, other, me),
+        HASHES.visitor(tomorrow, one, me),
+    ]
+    votes = [
+        HASHES.vote(today, one, "user:1"),
+        HASHES.vote(today, one, "user:2"),
+        HASHES.vote(today, other, "user:1"),
+        HASHES.vote(tomorrow, one, "user:1"),
+    ]
+    assert len({*visitors, *(vote.hex() for vote in votes)}) == 8
+    assert HASHES.vote(today, one, "user:1") != Pseudonyms(b"x" * 32).vote(today, one, "user:1")
+    assert "curl" not in "".join(visitors)

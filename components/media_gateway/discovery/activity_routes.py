@@ -23,13 +23,14 @@ activity_routes = RouteTable(tag="discovery")
     summary="Tell which result was chosen",
 )
 async def click(request: web.Request, body: ClickRequest) -> None:
-    """Sent again it changes nothing. With a token it also counts towards the user's taste."""
+    """Sent again it changes nothing. It counts for what is trending, and with a token towards the user's taste."""
     request.app[ANALYTICS].record_click(
         ClickEvent(
             search_id=body.search_id,
             content_id=body.content_id,
             position=body.position,
             searcher=searcher_of(request),
+            region=body.region,
         )
     )
 

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import Field, field_validator
 
+from media_gateway.core.domain.content import RegionCode
 from media_gateway.core.web import Wire
 
 SEARCH_ID = "X-Search-Id"
@@ -20,6 +21,11 @@ class ClickRequest(Wire):
     content_id: UUID = Field(description="The content that was chosen.")
     position: int = Field(
         ge=1, le=MAX_POSITION, description="Its rank, from 1 on the first page.", examples=[1]
+    )
+    region: RegionCode | None = Field(
+        default=None,
+        description="Where it was chosen (ISO 3166-1 alpha-2): it counts there for what is trending, and in the world.",
+        examples=["GB"],
     )
 
     @field_validator("search_id")

@@ -177,7 +177,7 @@ class Analytics:
                 await asyncio.sleep(0)
             if isinstance(event, SearchEvent):
                 searches.append(self._hashed(event))
-        clicks = [AnnouncedClick(event, clicked(event)) for event in batch if isinstance(event, ClickEvent)]
+        clicks = [self._announced(event) for event in batch if isinstance(event, ClickEvent)]
         with _seconds.time():
             async with asyncio.timeout(WRITE_TIMEOUT_S):
                 written = await self._store.write(searches, clicks)
@@ -197,6 +197,10 @@ class Analytics:
             self._pseudonyms.searcher(query_hash, event.searcher),
             performed(event, self._pseudonyms.query_in_event(text)),
         )
+
+    def _announced(self, event: ClickEvent) -> AnnouncedClick:
+        visitor = self._pseudonyms.visitor(event.created_at.date(), event.content_id, event.searcher)
+        return AnnouncedClick(event, clicked(event, visitor))
 
     def _take(self, count: int) -> list[tuple[str, SearchEvent | ClickEvent]]:
         """Take the oldest events out of the list; each with its kind."""

@@ -9,6 +9,7 @@ from media_gateway.core.bootstrap import open_language_model
 from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.outbox import EVENTS, OutboxRelay, RelayPolicy, publish_to
 from media_gateway.core.web import Component, Context
+from media_gateway.discovery.activity_feed import ActivityFeed
 from media_gateway.discovery.activity_routes import ANALYTICS, activity_routes
 from media_gateway.discovery.admin_routes import EDITOR, REPORTS, admin_routes
 from media_gateway.discovery.analytics import Analytics, SearchRetention
@@ -26,18 +27,21 @@ from media_gateway.discovery.ranking_editor import RankingEditor
 from media_gateway.discovery.reports import SearchReports
 from media_gateway.discovery.reranking import SHIPPED, Reranker, RerankingModel
 from media_gateway.discovery.routes import ANSWERS, CATALOGUE, RANKING_BOOK, routes
-from media_gateway.discovery.services.catalogue import CatalogueService
+from media_gateway.discovery.services.catalogue import CatalogueParts, CatalogueService
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchService
 from media_gateway.discovery.settings import Settings
 from media_gateway.discovery.store import CatalogueReader
+from media_gateway.discovery.store.activity import ActivityStore
 from media_gateway.discovery.store.analytics import AnalyticsStore
 from media_gateway.discovery.store.ranking import RankingStore
 from media_gateway.discovery.store.reports import ReportStore
+from media_gateway.discovery.store.trends import TrendStore
 from media_gateway.discovery.suggestion_routes import SUGGESTIONS, suggestion_routes
 from media_gateway.discovery.suggestions import Spelling, Suggestions
 from media_gateway.discovery.text_index import TextIndex
+from media_gateway.discovery.trending import TrendBoard
 
 
 @asynccontextmanager
@@ -57,7 +61,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         stack.callback(feed.close)
         threads = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
         stack.callback(threads.shutdown, wait=True, cancel_futures=True)
-        stack.push_async_callback(_wire_analytics(context).close)
+        pseudonyms = Pseudonyms.from_settings(settings)
+        stack.push_async_callback(_wire_analytics(context, pseudonyms).close)
+        _wire_activity(context, pseudonyms)
         store = CacheStore(backends.redis)
         stack.push_async_callback(store.close)
         cache = AnswerCache(store)
@@ -77,7 +83,14 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         book = _wire_ranking(context)
         context.app[ANSWERS] = SearchAnswers(SearchService(parts), cache, indexes.generation, book)
         context.app[CATALOGUE] = CatalogueService(
-            catalogue, indexes.text, neighbourhood, threads, lambda: feed.complete
+            CatalogueParts(
+                catalogue=catalogue,
+                trends=TrendBoard(TrendStore(backends.database)),
+                index=indexes.text,
+                neighbourhood=neighbourhood,
+                threads=threads,
+                is_whole=lambda: feed.complete,
+            )
         )
         context.app[SUGGESTIONS] = indexes.suggestions
         _watch(context, feed, indexes.generation)
@@ -149,10 +162,21 @@ def _wire_ranking(context: Context[Settings]) -> RankingBook:
     return book
 
 
-def _wire_analytics(context: Context[Settings]) -> Analytics:
+def _wire_activity(context: Context[Settings], pseudonyms: Pseudonyms) -> None:
+    feed = ActivityFeed(
+        ActivityStore(context.backends.database, pseudonyms),
+        context.backends.events,
+        max_age=timedelta(days=context.settings.consumed_kept_days),
+    )
+    context.health.add("activity", feed.health, critical=False)
+    context.supervisor.spawn("activity events", feed.follow)
+    context.supervisor.spawn("activity retention", feed.keep_tidy)
+
+
+def _wire_analytics(context: Context[Settings], pseudonyms: Pseudonyms) -> Analytics:
     settings, database = context.settings, context.backends.database
     store = AnalyticsStore(database)
-    analytics = Analytics(store, Pseudonyms.from_settings(settings))
+    analytics = Analytics(store, pseudonyms)
     context.app[ANALYTICS] = analytics
     context.app[REPORTS] = SearchReports(ReportStore(database))
     relay = OutboxRelay(

@@ -135,10 +135,25 @@ class ListedOffering:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A content and how much it is in demand now, 0 to 1."""
+    """A content and how much it is in demand now: 0 to 1 by the catalogue alone, more if people do something with it.
+
+    Attributes
+    ----------
+    active : bool
+        Whether activity speaks for it.
+    """
 
     content: IndexedContent
     trending_score: float
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Popular:
+    """A popular content; ``active`` as in `Trend`."""
+
+    content: IndexedContent
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True)

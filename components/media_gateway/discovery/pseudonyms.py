@@ -1,4 +1,4 @@
-"""Keyed hashes that stand for queries and searchers in search analytics.
+"""Keyed hashes that stand for queries and searchers in search analytics, and for people in counts of activity.
 
 Each is HMAC-SHA-256 under a key that is not in the database, so a copy of the tables tells neither a query nor a person,
 not even to somebody who tries all likely ones. A searcher has another pseudonym for each query: how many different people
@@ -7,7 +7,9 @@ searched for something can be counted, what one person searched for can't be put
 
 import hmac
 import secrets
+from datetime import date
 from typing import Final, Self
+from uuid import UUID
 
 import structlog
 
@@ -37,8 +39,9 @@ class Pseudonyms:
             raise ValueError(f"the key is shorter than {MIN_SECRET_BYTES} bytes")
         # A key for each purpose, by HMAC as pseudo-random function (NIST SP 800-108r1 section 4.1), so that the hash of
         # a query in an event can't be looked up in the tables.
-        self._query, self._searcher, self._event = (
-            hmac.digest(key, _LABEL + purpose, "sha256") for purpose in (b"query", b"searcher", b"event")
+        self._query, self._searcher, self._event, self._visitor, self._vote = (
+            hmac.digest(key, _LABEL + purpose, "sha256")
+            for purpose in (b"query", b"searcher", b"event", b"visitor", b"vote")
         )
 
     @classmethod
@@ -63,9 +66,27 @@ class Pseudonyms:
     def searcher(self, query_hash: bytes, searcher: Searcher) -> bytes:
         """Pseudonym of a searcher for one query, `SEARCHER_BYTES` bytes."""
         kind, name = ("user", searcher.subject) if searcher.subject else ("client", searcher.client)
-        message = query_hash + f"{kind}:{name}".encode(errors="replace")
-        return hmac.digest(self._searcher, message, "sha256")[:SEARCHER_BYTES]
+        return _short(self._searcher, query_hash + f"{kind}:{name}".encode(errors="replace"))
+
+    def visitor(self, day: date, content_id: UUID, searcher: Searcher) -> str:
+        """Pseudonym of a caller without a token on one day for one content, as hexadecimal digits, for events."""
+        return _short(self._visitor, _about(day, content_id, searcher.client)).hex()
+
+    def vote(self, day: date, content_id: UUID, person: str) -> bytes:
+        """Pseudonym of a person, a day and a content together, `SEARCHER_BYTES` bytes.
+
+        Nothing ties two of them together: not those of one person, nor those of one content.
+        """
+        return _short(self._vote, _about(day, content_id, person))
 
     def query_in_event(self, text: str) -> str:
         """Pseudonym of a normalised query for others, as 64 hexadecimal digits; unrelated to `query`."""
         return hmac.digest(self._event, text.encode(), "sha256").hex()
+
+
+def _short(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")[:SEARCHER_BYTES]
+
+
+def _about(day: date, content_id: UUID, person: str) -> bytes:
+    return f"{day.isoformat()} {content_id} {person}".encode(errors="replace")

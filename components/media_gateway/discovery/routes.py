@@ -9,19 +9,20 @@ from media_gateway.core.web import CALLER, Auth, RouteTable
 from media_gateway.discovery.activity_routes import ANALYTICS, searcher_of
 from media_gateway.discovery.activity_schemas import SEARCH_ID
 from media_gateway.discovery.answers import KnownSearcher, SearchAnswers
+from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.personalisation import Asker
 from media_gateway.discovery.profiles import limits_from, limits_of
 from media_gateway.discovery.ranking_book import RankingBook
 from media_gateway.discovery.schemas import (
     AvailabilityQuery,
     AvailabilityResponse,
-    ContentCard,
     ContentPath,
     ContentView,
     ExpiringQuery,
     ExpiringResponse,
     GenreCount,
     GenresResponse,
+    PopularQuery,
     PopularResponse,
     SimilarResponse,
     TrendingQuery,
@@ -90,25 +91,27 @@ def known_searcher(request: web.Request) -> KnownSearcher:
     summary="What is in demand now",
 )
 async def trending(request: web.Request, query: TrendingQuery) -> TrendingResponse:
-    """Popularity with age counted against it."""
-    trends = await request.app[CATALOGUE].trending(
-        limit=query.limit, region=query.region, content_type=query.content_type
-    )
+    """What people do more with than usual, by clicks, watchlists and plays; where they do little, what the catalogue says.
+
+    One person counts once a day for a content. The catalogue's word is popularity with age counted against it.
+    """
+    permitted = SearchFilter().limited(limits_of(request))
+    trends = await request.app[CATALOGUE].trending(query.to_domain(), permitted)
     return TrendingResponse.from_domain(trends, query)
 
 
 @routes.get(
     "/api/v1/content/popular",
-    query=WantedQuery,
+    query=PopularQuery,
     returns=PopularResponse,
     auth=Auth.OPTIONAL,
-    summary="What most people know",
+    summary="What most people know, or most is done with",
 )
-async def popular(request: web.Request, query: WantedQuery) -> PopularResponse:
-    """By popularity alone, whatever its age."""
+async def popular(request: web.Request, query: PopularQuery) -> PopularResponse:
+    """By popularity in the catalogue alone, whatever its age; with `window` by how much people do with it, usual or not."""
     where = query.to_domain().limited(limits_of(request))
-    found = await request.app[CATALOGUE].popular(where, limit=query.limit)
-    return PopularResponse(results=[ContentCard.from_domain(content) for content in found])
+    found = await request.app[CATALOGUE].popular(where, window=query.window, limit=query.limit)
+    return PopularResponse.from_domain(found, query)
 
 
 @routes.get(
@@ -121,7 +124,11 @@ async def popular(request: web.Request, query: WantedQuery) -> PopularResponse:
 async def expiring(request: web.Request, query: ExpiringQuery) -> ExpiringResponse:
     """Offerings that end soon, each content once for each."""
     found = await request.app[CATALOGUE].expiring(
-        days=query.days, limit=query.limit, region=query.region, platform=query.platform
+        days=query.days,
+        limit=query.limit,
+        region=query.region,
+        platform=query.platform,
+        permitted=SearchFilter().limited(limits_of(request)),
     )
     return ExpiringResponse.from_domain(found)
 

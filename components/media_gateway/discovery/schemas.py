@@ -3,8 +3,9 @@
 New members may be added to answers; none changes its meaning.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
@@ -23,16 +24,27 @@ from media_gateway.core.domain.content import (
     VideoQuality,
 )
 from media_gateway.core.web import Wire
+from media_gateway.discovery.decay import Window
 from media_gateway.discovery.documents import (
     ContentDetails,
     Expiring,
     IndexedContent,
     ListedOffering,
     Neighbour,
+    Popular,
     Trend,
 )
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.store import OfferingFilter
+from media_gateway.discovery.store.trends import Scope
+from media_gateway.discovery.trending import Question
+
+Basis = Literal["activity", "catalogue", "mixed"]
+"""What a list comes from: what people do, the catalogue alone, or the one for some contents and the other for the rest."""
+
+_BASIS = "`activity` if people have done something with every content listed, `catalogue` if with none, else `mixed`."
+
+_REGION = "What people do there, and only contents that are offered there now (ISO 3166-1 alpha-2); by default the world."
 
 
 class ContentCard(Wire):
@@ -207,23 +219,36 @@ class TrendingQuery(Wire):
     """What kind of trends is wanted."""
 
     limit: int = Field(default=20, ge=1, le=100)
-    region: RegionCode | None = Field(default=None, description="Only what is offered there now.")
+    window: Window = Field(
+        default=Window.WEEK, description="How far back activity counts; half of it fades in half a window."
+    )
+    region: RegionCode | None = Field(default=None, description=_REGION, examples=["GB"])
     content_type: ContentType | None = None
+
+    def to_domain(self) -> Question:
+        """The question as the service takes it."""
+        return Question(self.window, Scope(self.region, self.content_type), self.limit)
 
 
 class TrendingItem(Wire):
     """A content in demand."""
 
     content: ContentCard
-    trending_score: float = Field(ge=0, description="Popularity, halved for every six years of age.")
+    trending_score: float = Field(
+        ge=0,
+        description="Popularity in the catalogue, halved for every six years of age (0 to 1), and a tenth of how far "
+        "activity in the window is above what is usual for the content, in standard deviations.",
+    )
 
 
 class TrendingResponse(Wire):
     """What is in demand now, best first."""
 
     results: list[TrendingItem]
+    window: Window
     region: str | None
     content_type: ContentType | None
+    basis: Basis = Field(description=_BASIS)
 
     @classmethod
     def from_domain(cls, trends: list[Trend], query: TrendingQuery) -> Self:
@@ -232,7 +257,13 @@ class TrendingResponse(Wire):
             TrendingItem(content=ContentCard.from_domain(trend.content), trending_score=trend.trending_score)
             for trend in trends
         ]
-        return cls(results=items, region=query.region, content_type=query.content_type)
+        return cls(
+            results=items,
+            window=query.window,
+            region=query.region,
+            content_type=query.content_type,
+            basis=_basis(trends),
+        )
 
 
 class WantedQuery(Wire):
@@ -254,10 +285,27 @@ class WantedQuery(Wire):
         )
 
 
+class PopularQuery(WantedQuery):
+    """What kind of popular contents is wanted."""
+
+    window: Window | None = Field(
+        default=None,
+        description="Popular by what people do in it, in `region` or in the world; by default by the catalogue, of all time.",
+    )
+
+
 class PopularResponse(Wire):
     """The most popular contents, best first."""
 
     results: list[ContentCard]
+    window: Window | None
+    basis: Basis = Field(description=_BASIS)
+
+    @classmethod
+    def from_domain(cls, popular: list[Popular], query: PopularQuery) -> Self:
+        """The answer to a query."""
+        cards = [ContentCard.from_domain(one.content) for one in popular]
+        return cls(results=cards, window=query.window, basis=_basis(popular))
 
 
 class SimilarItem(Wire):
@@ -341,3 +389,10 @@ class GenresResponse(Wire):
     """The genres of the catalogue, the most frequent first."""
 
     genres: list[GenreCount]
+
+
+def _basis(listed: Sequence[Trend | Popular]) -> Basis:
+    active = {one.active for one in listed}
+    if active == {True}:
+        return "activity"
+    return "mixed" if active == {True, False} else "catalogue"

@@ -78,12 +78,13 @@ class SearchEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickEvent:
-    """A click on a result; ``position`` is its rank, from 1 on the first page."""
+    """A click on a result; ``position`` is its rank, from 1 on the first page, ``region`` where the searcher said to be."""
 
     search_id: UUID
     content_id: UUID
     position: int
     searcher: Searcher
+    region: str | None = None
     created_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -109,13 +110,25 @@ def performed(search: SearchEvent, query_hash: str) -> Event:
     return _activity("search.performed", search, data)
 
 
-def clicked(click: ClickEvent) -> Event:
-    """What others are told of a click."""
-    data = {
-        "anonymous": click.searcher.subject is None,
+def clicked(click: ClickEvent, visitor: str) -> Event:
+    """What others are told of a click.
+
+    Parameters
+    ----------
+    visitor
+        The caller's pseudonym for this content and day, told of callers without a token only: so that one of them
+        counts once.
+    """
+    anonymous = click.searcher.subject is None
+    data: dict[str, object] = {
+        "anonymous": anonymous,
         "content_id": str(click.content_id),
         "position": click.position,
     }
+    if anonymous:
+        data["visitor"] = visitor
+    if click.region is not None:
+        data["region"] = click.region
     return _activity("search.clicked", click, data)
 
 

@@ -1,10 +1,8 @@
-"""Discovery's SQL, a module for each part: the catalogue (read only), the ranking configuration, search analytics."""
+"""Discovery's SQL, a module for each part: the catalogue (read only), ranking configuration, search analytics, activity."""
 
 from media_gateway.discovery.store.catalogue import (
     BULK_TIMEOUT_MS,
-    HALF_LIFE_YEARS,
     PEOPLE_LIMIT,
-    UNKNOWN_AGE_YEARS,
     CatalogueReader,
     ContentRemovedError,
     OfferingFilter,
@@ -12,9 +10,7 @@ from media_gateway.discovery.store.catalogue import (
 
 __all__ = [
     "BULK_TIMEOUT_MS",
-    "HALF_LIFE_YEARS",
     "PEOPLE_LIMIT",
-    "UNKNOWN_AGE_YEARS",
     "CatalogueReader",
     "ContentRemovedError",
     "OfferingFilter",

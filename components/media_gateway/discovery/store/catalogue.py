@@ -24,7 +24,6 @@ from media_gateway.discovery.documents import (
     ListedOffering,
     Offer,
     Person,
-    Trend,
 )
 from media_gateway.discovery.fingerprint import Fingerprint
 
@@ -35,14 +34,9 @@ stars; a longer one is a crowd."""
 BULK_TIMEOUT_MS = 30_000
 """Longest a statement of the index feed may take: nobody waits for it, so it may outlast a request's limit."""
 
-HALF_LIFE_YEARS = 6.0
-"""Years after which a film's standing counts half in what is trending, while there is no activity to measure."""
-
-UNKNOWN_AGE_YEARS = 50.0
-"""Age of a content without a release year."""
-
-_IN_EFFECT = """o.ended_at IS NULL AND (o.available_from IS NULL OR o.available_from <= now())
+IN_EFFECT = """o.ended_at IS NULL AND (o.available_from IS NULL OR o.available_from <= now())
     AND (o.available_until IS NULL OR o.available_until > now())"""
+"""Condition on an offering ``o`` that one can watch by now."""
 
 _FOLLOW = sa.text("""
     WITH RECURSIVE hops (id, hop) AS (
@@ -63,43 +57,22 @@ _DETAILS = sa.text(f"""
         (SELECT jsonb_build_object('offerings', count(*), 'demo', coalesce(bool_or(o.demo), false),
                 'platforms', coalesce(jsonb_agg(DISTINCT o.platform), '[]'),
                 'regions', coalesce(jsonb_agg(DISTINCT o.region), '[]'))
-            FROM offerings o WHERE o.content_id = c.id AND {_IN_EFFECT}) AS availability
+            FROM offerings o WHERE o.content_id = c.id AND {IN_EFFECT}) AS availability
     FROM contents c WHERE c.id = :id
 """)  # noqa: S608 - constants of this module
 
 _OFFERINGS = sa.text(f"""
     SELECT to_jsonb(o) - 'content_id' AS offering FROM offerings o
     WHERE o.content_id = :id AND (CAST(:region AS text) IS NULL OR o.region = :region)
-        AND (CAST(:platform AS text) IS NULL OR o.platform = :platform) AND (:include_ended OR ({_IN_EFFECT}))
+        AND (CAST(:platform AS text) IS NULL OR o.platform = :platform) AND (:include_ended OR ({IN_EFFECT}))
     ORDER BY o.platform, o.region, o.availability_type, o.source
 """)  # noqa: S608 - constants of this module
 
-# In double precision throughout: the numeric type, which times and decimal constants lead to, takes ten times as long.
-_SCORED = f"""
-    SELECT c.id, coalesce(c.popularity_score, 0) * power(CAST(0.5 AS float8), greatest(0, coalesce(
-            CAST(current_date - coalesce(c.release_date, make_date(c.release_year, 7, 1)) AS float8) / 365.25,
-            {UNKNOWN_AGE_YEARS})) / {HALF_LIFE_YEARS}) AS score
-    FROM contents c
-    WHERE c.removed_at IS NULL AND (CAST(:content_type AS text) IS NULL OR c.content_type = :content_type)
-    ORDER BY score DESC, c.id
-"""  # noqa: S608 - constants of this module
-
-_TRENDING = sa.text(f"{_SCORED} LIMIT :limit")
-
-# The best are looked up one by one until enough are offered there; all offerings are a hundred times more rows. A row
-# limit inside makes it so: without one the planner joins everything first.
-_TRENDING_IN_REGION = sa.text(f"""
-    SELECT c.id, c.score FROM ({_SCORED}) c
-    CROSS JOIN LATERAL (
-        SELECT 1 FROM offerings o WHERE o.content_id = c.id AND o.region = :region AND {_IN_EFFECT} LIMIT 1) AS here
-    ORDER BY c.score DESC, c.id LIMIT :limit
-""")  # noqa: S608 - constants of this module
-
-# Popular contents first among those that end at one moment: catalogues end many on the last day of a month.
+# In hours, for a day of the server's time zone may have 23 or 25. Popular contents first among those that end at one moment: catalogues end many on the last day of a month.
 _EXPIRING = sa.text(f"""
     SELECT o.content_id, o.platform, o.region, o.availability_type, min(o.available_until) AS available_until
     FROM offerings o JOIN contents c ON c.id = o.content_id
-    WHERE {_IN_EFFECT} AND o.available_until <= now() + make_interval(days => :days) AND c.removed_at IS NULL
+    WHERE {IN_EFFECT} AND o.available_until <= now() + make_interval(hours => 24 * :days) AND c.removed_at IS NULL
         AND (CAST(:region AS text) IS NULL OR o.region = :region)
         AND (CAST(:platform AS text) IS NULL OR o.platform = :platform)
     GROUP BY o.content_id, o.platform, o.region, o.availability_type, c.popularity_score
@@ -142,7 +115,7 @@ _OFFERS = sa.text(f"""
     SELECT o.content_id, array_agg(DISTINCT o.platform ORDER BY o.platform) AS platforms,
         array_agg(DISTINCT o.platform) FILTER (WHERE NOT o.demo) AS real_platforms,
         array_agg(DISTINCT o.platform || '|' || o.region || '|' || o.availability_type) AS offers
-    FROM offerings o WHERE o.content_id = ANY(:ids) AND {_IN_EFFECT} GROUP BY o.content_id
+    FROM offerings o WHERE o.content_id = ANY(:ids) AND {IN_EFFECT} GROUP BY o.content_id
 """)  # noqa: S608 - constants of this module
 
 _TURNED = sa.text("""
@@ -209,17 +182,6 @@ class CatalogueReader:
             rows = (await connection.execute(_OFFERINGS, {"id": current, **parameters})).scalars().all()
         return current, [_offering(_json(row)) for row in rows]
 
-    async def trending(self, *, limit: int, region: str | None, content_type: str | None) -> list[Trend]:
-        """The most popular contents, age counted against them (half in `HALF_LIFE_YEARS`), best first."""
-        parameters: dict[str, Any] = {"limit": limit, "content_type": content_type}
-        if region is not None:
-            parameters["region"] = region
-        statement = _TRENDING if region is None else _TRENDING_IN_REGION
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(statement, parameters)).all()
-            contents = {c.content_id: c for c in await _contents(connection, [row.id for row in rows])}
-        return [Trend(contents[row.id], round(float(row.score), 4)) for row in rows if row.id in contents]
-
     async def expiring(
         self, *, days: int, limit: int, region: str | None, platform: str | None
     ) -> list[Expiring]:
@@ -228,7 +190,7 @@ class CatalogueReader:
         async with self._database.transaction() as connection:
             rows = (await connection.execute(_EXPIRING, parameters)).all()
             ids = list({row.content_id for row in rows})
-            contents = {content.content_id: content for content in await _contents(connection, ids)}
+            contents = {content.content_id: content for content in await read_contents(connection, ids)}
         return [
             Expiring(
                 contents[row.content_id], row.platform, row.region, row.availability_type, row.available_until
@@ -251,13 +213,13 @@ class CatalogueReader:
     async def contents(self, content_ids: Sequence[UUID]) -> list[IndexedContent]:
         """Those of the ids that are in the catalogue now, in any order."""
         async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
-            return await _contents(connection, content_ids)
+            return await read_contents(connection, content_ids)
 
     async def revisions(self, after: UUID | None, *, limit: int) -> list[tuple[UUID, int]]:
         """Ids and revisions of the contents that follow an id, in the order of ids; empty at the end."""
         async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
             rows = (await connection.execute(_REVISIONS, {"after": after, "limit": limit})).all()
-        return [(_uuid(row.id), row.revision) for row in rows]
+        return [(as_uuid(row.id), row.revision) for row in rows]
 
     async def fingerprint(self) -> Fingerprint:
         """Of all contents and their revisions; read in a fifth of the time of `revisions`, and sent as two numbers."""
@@ -269,7 +231,7 @@ class CatalogueReader:
         """Ids of contents of which an offering came into effect or went out of it by the clock alone."""
         async with self._database.transaction(timeout_ms=BULK_TIMEOUT_MS) as connection:
             rows = await connection.execute(_TURNED, {"since": since, "until": until})
-            return [_uuid(content_id) for content_id in rows.scalars()]
+            return [as_uuid(content_id) for content_id in rows.scalars()]
 
 
 async def _current_id(connection: AsyncConnection, content_id: UUID) -> UUID:
@@ -278,10 +240,11 @@ async def _current_id(connection: AsyncConnection, content_id: UUID) -> UUID:
         raise NotFoundError(f"there is no content {content_id}")
     if row.removed_at is not None:
         raise ContentRemovedError(f"content {content_id} was removed from the catalogue")
-    return _uuid(row.id)
+    return as_uuid(row.id)
 
 
-async def _contents(connection: AsyncConnection, content_ids: Sequence[UUID]) -> list[IndexedContent]:
+async def read_contents(connection: AsyncConnection, content_ids: Sequence[UUID]) -> list[IndexedContent]:
+    """Those of the ids that are in the catalogue now, in any order."""
     wanted = {"ids": list(content_ids)}
     rows = (await connection.execute(_CONTENTS, wanted)).mappings().all()
     people = {
@@ -296,7 +259,7 @@ def _indexed(row: Mapping[Any, Any], people: Sequence[Person], offered: sa.Row[A
     languages = (row["original_language"], *row["audio_languages"])
     real = set((offered.real_platforms or ()) if offered else ())
     return IndexedContent(
-        content_id=_uuid(row["id"]),
+        content_id=as_uuid(row["id"]),
         revision=row["revision"],
         content_type=row["content_type"],
         title=row["title"],
@@ -353,7 +316,7 @@ def _offering(raw: dict[str, Any]) -> ListedOffering:
     )
 
 
-def _uuid(value: UUID) -> UUID:
+def as_uuid(value: UUID) -> UUID:
     """The driver gives a subclass that JSON writers refuse."""
     return UUID(bytes=value.bytes)
 
