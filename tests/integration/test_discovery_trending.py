@@ -264,26 +264,27 @@ async def test_offerings_are_expiring_up_to_the_very_end_of_the_days_asked_for(d
     minute = timedelta(minutes=1)
     now = datetime.now(UTC)
     ends = {
-        "Just over": Offer(platform="mubi", available_until=now - minute),
-        "In a moment": Offer(platform="mubi", available_until=now + 10 * minute),
-        "Within": Offer(platform="mubi", available_until=now + 2 * DAY - minute),
-        "Beyond": Offer(platform="mubi", available_until=now + 2 * DAY + 10 * minute),
-        "Delisted": Offer(platform="mubi", available_until=now + DAY, ended_at=now - minute),
+        "Just over": Offer(platform="netflix", available_until=now - minute),
+        "In a moment": Offer(platform="netflix", available_until=now + 10 * minute),
+        "Within": Offer(platform="netflix", available_until=now + 2 * DAY - minute),
+        "Beyond": Offer(platform="netflix", available_until=now + 2 * DAY + 10 * minute),
+        "Delisted": Offer(platform="netflix", available_until=now + DAY, ended_at=now - minute),
         "Not begun": Offer(
-            platform="mubi", available_from=now + 10 * minute, available_until=now + DAY, source="other"
+            platform="netflix", available_from=now + 10 * minute, available_until=now + DAY, source="other"
         ),
-        "Elsewhere": Offer(platform="mubi", region="GB", available_until=now + DAY),
-        "For ever": Offer(platform="mubi"),
+        "Elsewhere": Offer(platform="netflix", region="GB", available_until=now + DAY),
+        "For ever": Offer(platform="netflix"),
     }
     await save(database, *(Film(title=title, offerings=(offer,)) for title, offer in ends.items()))
     assert await look(discovery, f"{EXPIRING}?days=2&region=US") == (["In a moment", "Within"], "")
     assert (await look(discovery, f"{EXPIRING}?days=2"))[0] == ["In a moment", "Elsewhere", "Within"]
-    assert (await look(discovery, f"{EXPIRING}?days=3&region=US&platform=mubi"))[0] == [
+    assert (await look(discovery, f"{EXPIRING}?days=3&region=US&platform=netflix"))[0] == [
         "In a moment",
         "Within",
         "Beyond",
     ]
-    assert await look(discovery, f"{EXPIRING}?platform=nobody") == ([], "")
+    status, problem = await discovery.get(f"{EXPIRING}?platform=nobody")
+    assert (status, problem["errors"][0]["field"]) == (400, "platform")
     _, answer = await discovery.get(f"{EXPIRING}?days=2&region=GB")
     (item,) = answer["results"]
     assert item["available_until"].endswith(("Z", "+00:00"))
