@@ -46,9 +46,9 @@ class Ended:
 
 
 @asynccontextmanager
-async def evaluating(*arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(command: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "media_gateway.cli", "eval", "search", *map(str, arguments),
+        sys.executable, "-m", "media_gateway.cli", "eval", command, *map(str, arguments),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=REPOSITORY, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     try:
@@ -67,7 +67,7 @@ async def ended(process: asyncio.subprocess.Process) -> Ended:
 
 
 async def evaluate(*arguments: object) -> Ended:
-    async with evaluating(*arguments) as process:
+    async with running("search", *arguments) as process:
         return await ended(process)
 
 
@@ -242,7 +242,7 @@ async def test_ctrl_c_shows_what_is_known_so_far(file: Path, tmp_path: Path) -> 
 
     async with (
         told_search(answer) as service,
-        evaluating("--pairs", file, "--url", service, "--json", tmp_path / "r.json") as process,
+        running("search", "--pairs", file, "--url", service, "--json", tmp_path / "r.json") as process,
     ):
         async with asyncio.timeout(60):
             await reached.wait()
@@ -343,3 +343,46 @@ async def test_help_loads_no_service_and_no_numbers() -> None:
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     assert b"--pairs" in out
+
+
+FEATURES = ("adjacent", "coverage", "meaning", "names", "passage")
+
+
+def reranked(request: dict[str, Any], _: web.Request) -> dict[str, Any]:
+    """A search that has the film of each query in the third place of what it re-ranks, and its passage right."""
+    assert request["explain"] is True
+    number = int(request["query"].split()[-1])
+    titles = [f"Film {number + offset}" for offset in (500, 600, 0, 700)]
+    answer = answer_of(*titles)
+    for place, result in enumerate(answer["results"]):
+        noise = (number * (place + 3) % 7) / 70
+        result["ranking_features"] = dict.fromkeys(FEATURES, noise) | {"passage": 0.9 if place == 2 else 0.2}
+    return answer
+
+
+async def test_a_reranker_is_trained_on_what_a_running_search_tells(tmp_path):
+    lines = [judged(f"A long description of film {n}", f"Film {n}", "synopsis") for n in range(150)]
+    file = write_lines(tmp_path / "judged.jsonl", *lines)
+    async with told_search(reranked) as url:
+        for model in ("one.json", "two.json"):
+            found = await train("--pairs", file, "--url", url, "--write", tmp_path / model)
+            assert found.status == 0, found.err
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    learned = json.loads((tmp_path / "one.json").read_bytes())
+    assert set(learned["weights"]) == set(FEATURES)
+    assert learned["trained_on"]["held_out_ndcg@10"] == 1.0
+    assert "held out" in found.out
+
+
+async def test_queries_that_are_not_reranked_train_nothing(tmp_path):
+    file = write_lines(tmp_path / "judged.jsonl", judged("Alien", "Alien"))
+    async with told_search(lambda request, _: answer_of("Alien")) as url:
+        found = await train("--pairs", file, "--url", url, "--write", tmp_path / "model.json")
+    assert found.status == 64
+    assert "re-ranks none of these queries" in found.err
+    assert not (tmp_path / "model.json").exists()
+
+
+async def train(*arguments: object) -> Ended:
+    async with running("train-reranker", *arguments) as process:
+        return await ended(process)

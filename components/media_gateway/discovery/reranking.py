@@ -16,7 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from media_gateway.core.errors import InvalidInputError
 from media_gateway.core.validation import message_of
 from media_gateway.discovery.fusion import UNCERTAIN, Fused
-from media_gateway.discovery.text_index import QueryText, TextIndex, Wording, stems
+from media_gateway.discovery.text_index import (
+    DESCRIPTION_WORDS,
+    QueryText,
+    TextIndex,
+    Wording,
+    decade_of,
+    stems,
+)
 
 DEPTH: Final = 50
 """Contents that are ordered anew. Of the films described that fusion finds at all, 92 in 100 are among them, and twice as
@@ -117,11 +124,14 @@ class Reranker:
     model: RerankingModel
 
     def reranked(self, query: QueryText, fused: Sequence[Fused]) -> list[Fused]:
-        """All of them; certain ones stay first, and those behind the first `DEPTH` others stay where they are.
+        """All of them; a query of few words is left as it is.
 
+        Certain ones stay first, and those behind the first `DEPTH` others stay where they are.
         A place keeps its relevance, so that it never rises down the order. Equals keep their order. Reads the index: call
         it beside the event loop.
         """
+        if len(query.terms) < DESCRIPTION_WORDS:
+            return list(fused)
         start = sum(one.relevance > UNCERTAIN for one in fused)
         first = fused[start : start + DEPTH]
         wordings = self.index.wordings([one.content_id for one in first])
@@ -161,7 +171,7 @@ class Asked:
     @classmethod
     def of(cls, query: QueryText, rarities: Mapping[str, float]) -> Self:
         """Take a query apart, given the rarities of its terms."""
-        stem = {term: "".join(stems(term)) or term for term in query.terms}
+        stem = {term: decade_of(term) or "".join(stems(term)) or term for term in query.terms}
         rarity = {stem[term]: rarities[term] for term in query.terms}
         told = [stem[word] for word in query.words if word in stem]
         pairs = (frozenset(pair) for pair in pairwise(told))

@@ -77,7 +77,7 @@ DESCRIPTION_BOOSTS = {
     "overview": 1.0,
 }
 """The same for a description: who tells what happens in a film has no title in mind, and "young" or "night" in a title are
-chance. Best of those tried on descriptions of 422 films, half of them set aside (docs/search.md)."""
+chance. Best of those tried on descriptions of 422 films (docs/search.md)."""
 
 DESCRIPTION_WORDS = 8
 """A query with at least so many words worth looking up, names counted as one, is a description."""

@@ -114,6 +114,8 @@ def wording_of(content: IndexedContent) -> Wording:
     facts = [stem for title in content.titles for stem in stems(with_digits(fold(title)))]
     facts += [stem for genre in content.genres for stem in stems(genre_words(genre))]
     facts += [word for keyword in content.keywords for word in keyword_words(keyword)]
+    if content.release_year is not None:
+        facts += [str(content.release_year), f"{content.release_year // 10}0s"]
     return Wording(
         overview=tuple(stems(fold(content.overview or ""))),
         facts=tuple(dict.fromkeys(facts)),

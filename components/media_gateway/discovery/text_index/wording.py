@@ -13,7 +13,7 @@ class Wording:
     overview : tuple[str, ...]
         In their order.
     facts : tuple[str, ...]
-        Of titles and genres, and the keywords without plurals; each once.
+        Of titles and genres, the keywords without plurals, year and decade; each once.
     names : tuple[str, ...]
         Of people, folded, in full.
     """
