@@ -72,16 +72,16 @@ class SearchAnswers:
                 query=request.query,
                 page=request.page,
                 page_size=request.page_size,
-                filters=request.filters.model_dump(mode="json"),
+                filters=request.filters.model_dump(mode="json", exclude_defaults=True),
                 variant=variant.name,
                 explain=request.explain,
                 ranking_version=self._book.version,
                 generation=self._generation.current,
             )
         )
-        query = replace(request.to_domain(), text=normalised_query(request.query))
 
         async def compute() -> Computed:
+            query = replace(request.to_domain(), text=normalised_query(request.query))
             found = await self._service.search(query, variant.settings)
             facts = _FACTS.pack(found.summary.total, len(found.results), found.degraded)
             body = to_bytes(SearchResponse.from_domain(found, request))

@@ -24,6 +24,11 @@ from media_gateway.discovery.text_index.schema import build_schema, document_of,
 WRITER_HEAP_BYTES = 15_000_000
 """Least the library accepts for one thread; a batch is far smaller."""
 
+BUILT_QUERIES = 256
+"""Queries kept as they were built, until the next commit."""
+
+Built = dict[tuple[QueryText, bool], tantivy.Query]
+
 
 @dataclass(frozen=True, slots=True)
 class TextHit:
@@ -57,6 +62,7 @@ class TextIndex:
         self._writer = self._index.writer(WRITER_HEAP_BYTES, 1)
         self._writing = threading.Lock()
         self._revisions: dict[UUID, int] = {}
+        self._built: Built = {}
 
     def __len__(self) -> int:
         return len(self._revisions)
@@ -78,6 +84,7 @@ class TextIndex:
         with self._writing:
             self._writer.commit()
             self._index.reload()
+            self._built = {}
 
     def differing(self, catalogue: Mapping[UUID, int]) -> list[UUID]:
         """Ids whose revision here is not that of the catalogue, those missing on either side included."""
@@ -90,10 +97,10 @@ class TextIndex:
 
         Most of the words must be found; if no content has most of them, those with any of them are given.
         """
-        searcher = self._index.searcher()
+        built, searcher = self._built, self._index.searcher()
         found = TextHits((), 0, strict=True)
         for strict in (True, False):
-            asked = filtered(self._schema, self._asked(searcher, query, strict=strict), where)
+            asked = filtered(self._schema, self._asked(built, searcher, query, strict=strict), where)
             found = self._page(searcher, asked, offset=offset, limit=limit, strict=strict)
             if found.total or len(query.terms) < 2:
                 break
@@ -114,6 +121,8 @@ class TextIndex:
 
     def passing(self, content_ids: Sequence[UUID], where: SearchFilter) -> set[UUID]:
         """Those of the ids that are in the catalogue and pass the filter."""
+        if where.asks_nothing:
+            return {content_id for content_id in content_ids if content_id in self._revisions}
         if not content_ids:
             return set()
         searcher = self._index.searcher()
@@ -155,8 +164,8 @@ class TextIndex:
         strict
             As the search was, by `TextHits.strict`.
         """
-        searcher = self._index.searcher()
-        matching = self._asked(searcher, query, strict=strict)
+        built, searcher = self._built, self._index.searcher()
+        matching = self._asked(built, searcher, query, strict=strict)
         asked = queries.any_of([matching, these(self._schema, others)]) if others else matching
         return summarised(searcher, filtered(self._schema, asked, where))
 
@@ -184,8 +193,19 @@ class TextIndex:
         with self._writing:
             self._writer.wait_merging_threads()
 
-    def _asked(self, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> tantivy.Query:
-        return queries.build(self._schema, searcher, query, strict=strict)
+    def _asked(
+        self, built: Built, searcher: tantivy.Searcher, query: QueryText, *, strict: bool
+    ) -> tantivy.Query:
+        """The query, built once: a search is followed by counting what it finds.
+
+        ``built`` was taken before ``searcher``, so that no query of an older state is left for a newer one.
+        """
+        asked = built.get((query, strict))
+        if asked is None:
+            if len(built) >= BUILT_QUERIES:
+                built.clear()
+            asked = built[query, strict] = queries.build(self._schema, searcher, query, strict=strict)
+        return asked
 
     def _page(
         self, searcher: tantivy.Searcher, asked: tantivy.Query, *, offset: int, limit: int, strict: bool
