@@ -229,10 +229,11 @@ async def _round(stand: Stand, service: Service, plan: Plan, expected: str | Non
 
 def show(measured: Sequence[Measured], console: Console) -> None:
     """One row for each figure."""
-    table = Table("over HTTP", "measured", "spread", "target", "floor", "of the floor")
+    table = Table("over HTTP", "", "measured", "spread", "target", "floor", "ratio")
     for path in measured:
-        for row in _rows(path):
-            table.add_row(*row)
+        for number, row in enumerate(_rows(path)):
+            table.add_row("" if number else path.name, *row)
+        table.add_section()
     console.print(table)
 
 
@@ -240,8 +241,8 @@ def _rows(path: Measured) -> list[tuple[str, ...]]:
     rate = statistics.median(one.per_s for one in path.calm)
     full, calm = (path.full, path.full_floor), (path.calm, path.calm_floor)
     return [
-        _row(path, "per_s", ("answers a second at saturation", "/s"), full),
-        _row(path, "cpu_us", ("  processor time for each", " µs"), full),
+        _row(path, "per_s", ("at saturation", "/s"), full),
+        _row(path, "cpu_us", ("CPU of each", " µs"), full),
         *(_row(path, f"p{part}_ms", (f"p{part} at {rate:.0f}/s", " ms"), calm) for part in (50, 95, 99)),
     ]
 
@@ -255,10 +256,10 @@ def _row(
     limit = path.limits.get(name.removesuffix("_ms"))
     target = "" if limit is None else f"{'≥' if name == 'per_s' else '≤'} {limit:g}{unit}"
     if name == "per_s" and "share" in path.limits:
-        target = f"≥ {path.limits['share']:.0%} of the floor"
+        target = f"≥ {path.limits['share']:.0%} of it"
     ratios = [value / floor for value, floor in zip(ours, floors, strict=True)] if floors else []
     return (
-        f"{path.name}: {what}",
+        what,
         f"{statistics.median(ours):.{digits}f}{unit}",
         f"{min(ours):.{digits}f} to {max(ours):.{digits}f}",
         target,
