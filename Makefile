@@ -89,7 +89,7 @@ soak: install-dev ## The long sweeps on a real cluster
 	$(BIN)/pytest tests/cluster -m soak $(ARGS)
 
 bench: install-dev ## Benchmarks beside their floors (NAME=upsert for one, WRITE=1 to renew docs/benchmarks.md)
-	$(BIN)/python benchmarks/run.py $(if $(WRITE),--write) $(subst |, ,$(NAME))
+	$(BIN)/python benchmarks/run.py $(if $(WRITE),--write) $(if $(ARGS),--options="$(ARGS)") $(subst |, ,$(NAME))
 
 lock: install-dev ## Renew the hashed requirement files
 	scripts/lock $(UV)

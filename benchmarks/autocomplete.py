@@ -1,4 +1,4 @@
-"""Autocompletion and "did you mean" over the same films as the text index; called by ``search.py``, no script of its own.
+"""Autocompletion and "did you mean" over the same films as the text index; called by ``text_index.py``, no script of its own.
 
 The floor of a keystroke is two bisections in a sorted list of all titles and names, and the ten that follow: no popularity,
 no later words, no typing errors. Floor and suggestions alternate keystroke by keystroke.

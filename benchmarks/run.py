@@ -2,6 +2,7 @@
 
     make bench                   every benchmark, tables to the terminal
     make bench NAME=upsert       one of them (names with | between them for several)
+    make bench NAME=search ARGS="--catalogue films.ndjson.gz"    with options of that benchmark's own
     make bench WRITE=1           also renews the sections of docs/benchmarks.md
 
 Each benchmark measures its floor in the same run, so a table is true for the machine and the hour it was made in; the
@@ -12,8 +13,10 @@ import argparse
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,7 +30,7 @@ BENCHMARKS = {
     "embedding": "Embedding",
     "vectors": "Vector search",
     "relay": "Outbox relay and bus",
-    "search": "Text search",
+    "search": "Search",
     "operator": "The operator at 5,000 custom resources",
 }
 
@@ -61,15 +64,15 @@ def _cpuinfo() -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def run(name: str) -> str:
-    """Run one benchmark; gives what it printed.
+def run(name: str, options: Sequence[str] = ()) -> str:
+    """Run one benchmark with options of its own; gives what it printed.
 
     Raises
     ------
     SystemExit
         It failed; its output was shown.
     """
-    command = [sys.executable, str(HERE / f"{FILES.get(name, name)}.py")]
+    command = [sys.executable, str(HERE / f"{FILES.get(name, name)}.py"), *options]
     # A wide, colourless table reads the same in a terminal and in a document.
     environment = {
         **os.environ,
@@ -87,9 +90,10 @@ def run(name: str) -> str:
     return table.rstrip()
 
 
-def write(name: str, output: str) -> None:
+def write(name: str, output: str, options: str = "") -> None:
     """Renew the section of one benchmark in the document."""
-    section = f"## {BENCHMARKS[name]}\n\n`make bench NAME={name}` – {machine()}\n\n```text\n{output}\n```\n"
+    command = f"make bench NAME={name}" + (f' ARGS="{options}"' if options else "")
+    section = f"## {BENCHMARKS[name]}\n\n`{command}` – {machine()}\n\n```text\n{output}\n```\n"
     text = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.exists() else INTRODUCTION
     parts = dict(re.findall(r"(?ms)^## (.+?)\n(.*?)(?=^## |\Z)", text))
     parts[BENCHMARKS[name]] = section.partition("\n")[2]
@@ -105,12 +109,13 @@ def main() -> None:
         "names", nargs="*", default=list(BENCHMARKS), choices=list(BENCHMARKS), metavar="NAME"
     )
     parser.add_argument("--write", action="store_true", help="renew docs/benchmarks.md")
+    parser.add_argument("--options", default="", help="handed on to the benchmark")
     arguments = parser.parse_args()
     for name in arguments.names:
         sys.stdout.write(f"\n# {name}: {BENCHMARKS[name]}\n")
-        output = run(name)
+        output = run(name, shlex.split(arguments.options))
         if arguments.write:
-            write(name, output)
+            write(name, output, arguments.options)
 
 
 if __name__ == "__main__":

@@ -1,219 +1,107 @@
-"""The text index over the demo films: search latency by kind of query, build and update times, memory; then autocompletion.
+"""Search as people meet it: over HTTP, hits of the cache and misses, autocompletion, memory, how soon a new film is found.
 
-In one process, without HTTP or database. The floor is an index of the overviews alone with the engine's defaults, asked
-for one word: what the engine costs before we ask anything clever. Floor and search alternate query by query; each
-round draws other films, medians of the rounds are reported. Run alone on an idle machine:
+Discovery is a process of its own on one core; load, Postgres and Redis have the others. Floors: a bare aiohttp handler that
+reads one answer of the same length from Redis, for hits; one that embeds the same query, for descriptions. Then the text
+index and the suggestions alone, in process. The catalogue is that of `media-gateway up`, or a file of your own:
 
-    python benchmarks/search.py [--queries 300] [--rounds 5] [--json FILE]
+    python benchmarks/search.py [--catalogue FILE] [--rounds 5] [--state-dir FOLDER] [--growth] [--json FILE]
+
+A catalogue file has a JSON object a line (title, year, cast, genres, extract), ``.gz`` or plain. The first run embeds the
+films, which takes minutes; vectors are kept. Run alone on an idle machine.
 """
 
 import argparse
 import asyncio
 import json
-import random
-import statistics
-import time
-from collections.abc import Callable, Sequence
+import subprocess
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
+from typing import Any
 
-import psutil
-import tantivy
-from autocomplete import Autocomplete, measure_autocomplete, show_autocomplete, timed_ms
 from rich.console import Console
-from rich.table import Table
+from search_catalogue import records_of
+from search_freshness import Freshness, measure_freshness, show_freshness
+from search_growth import grow_text, grow_vectors, show_growth
+from search_http import Measured, answer_length, measure, paths_of, show
+from search_stand import prepare, standing
+from text_index import measure_index, show_index
 
 from media_gateway.core.domain.content import SourceRecord
-from media_gateway.core.domain.ids import uuid7
-from media_gateway.core.domain.specs import IngestionJobSpec
 from media_gateway.core.settings import CoreSettings, load_settings
-from media_gateway.discovery.documents import IndexedContent, Person
-from media_gateway.discovery.filters import SearchFilter
-from media_gateway.discovery.text_index import TextIndex, analyse
-from media_gateway.discovery.text_index.analysis import fold
-from media_gateway.ingestion.mapping import Mapper
-from media_gateway.ingestion.sources.demo import DemoFilms
-from media_gateway.ingestion.sources.items import RawRecord
 
-HITS = 20
-SPEC = IngestionJobSpec.model_validate({"source": {"type": "Demo", "name": "demo", "demo": {}}})
+MEMORY_MB = 450
+SEED = 5
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Of one kind of query, in milliseconds; the floor's median beside it."""
-
-    kind: str
-    example: str
-    p50_ms: float
-    p95_ms: float
-    floor_p50_ms: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """Times in seconds or milliseconds, memory in megabytes (10^6 bytes) of PSS."""
+class Served:
+    """What a running discovery showed; memory in megabytes (10^6 bytes)."""
 
     films: int
-    build_s: float
-    build_mb: float
-    update_ms: float
-    latencies: list[Latency]
-    autocomplete: Autocomplete
+    answer_bytes: int
+    paths: list[Measured]
+    freshness: Freshness
+    pss_mb: float
+    rss_mb: float
 
 
-async def films() -> list[IndexedContent]:
-    cache_path = load_settings(CoreSettings).state_path / "cache"
-    cache_path.mkdir(parents=True, exist_ok=True)
-    mapper = Mapper(SPEC)
-    source = DemoFilms(SPEC.source, cache_path)
-    return [
-        indexed(mapper.map(item.payload))
-        async for item in source.read(None, None)
-        if isinstance(item, RawRecord)
-    ]
+async def serve(state_path: Path, records: Sequence[SourceRecord], rounds: int) -> Served:
+    """Measure a discovery that has the records."""
+    async with standing(state_path) as stand:
+        paths = paths_of(records, SEED)
+        length = await answer_length(stand, paths[0])
+        measured = [await measure(stand, path, rounds) for path in paths]
+        memory = stand.discovery.process.memory_full_info()
+        # Last, since it adds films.
+        freshness = await measure_freshness(stand)
+        return Served(len(records), length, measured, freshness, memory.pss / 1e6, memory.rss / 1e6)
 
 
-def indexed(record: SourceRecord) -> IndexedContent:
-    return IndexedContent(
-        content_id=uuid7(),
-        revision=1,
-        content_type=record.content_type,
-        title=record.title,
-        overview=record.overview,
-        release_year=record.release_year,
-        genres=tuple(record.genres or ()),
-        keywords=record.keywords or (),
-        people=tuple(Person(credit.role, credit.name) for credit in record.credits or ()),
-        popularity_score=record.popularity_score,
-    )
-
-
-def title(film: IndexedContent, _rng: random.Random) -> str:
-    return film.title
-
-
-def mistyped(film: IndexedContent, rng: random.Random) -> str:
-    at = rng.randrange(len(film.title))
-    return film.title[:at] + rng.choice("abcdefghijklmnopqrstuvwxyz") + film.title[at + 1 :]
-
-
-def person_and_genre(film: IndexedContent, rng: random.Random) -> str:
-    return f"{rng.choice(film.people).name} {film.genres[0].replace('_', ' ')}"
-
-
-def description(film: IndexedContent, rng: random.Random) -> str:
-    words = fold(film.overview or "").split()
-    return " ".join(rng.sample(words, min(12, len(words))))
-
-
-KINDS: dict[str, Callable[[IndexedContent, random.Random], str]] = {
-    "title": title,
-    "title with an error": mistyped,
-    "person and genre": person_and_genre,
-    "description, 12 words": description,
-}
-
-
-class Bare:
-    """The floor."""
-
-    def __init__(self, contents: Sequence[IndexedContent]) -> None:
-        self._schema = tantivy.SchemaBuilder().add_text_field("overview").build()
-        self._index = tantivy.Index(self._schema)
-        writer = self._index.writer(15_000_000, 1)
-        for content in contents:
-            document = tantivy.Document()
-            document.add_text("overview", content.overview or "")
-            writer.add_document(document)
-        writer.commit()
-        self._index.reload()
-
-    def search(self, film: IndexedContent) -> None:
-        """Twenty films whose overview names somebody of this film."""
-        word = fold(film.people[0].name).split()[-1]
-        query = tantivy.Query.term_query(self._schema, "overview", word)
-        self._index.searcher().search(query, HITS)
-
-
-def measure_kind(
-    index: TextIndex, floor: Bare, kind: str, chosen: Sequence[IndexedContent], rng: random.Random
-) -> Latency:
-    queries = [KINDS[kind](film, rng) for film in chosen]
-    took_ms, floor_ms = [], []
-    for query, film in zip(queries, chosen, strict=True):
-        floor_ms.append(timed_ms(partial(floor.search, film)))
-        took_ms.append(timed_ms(partial(search, index, query)))
-    p95 = statistics.quantiles(took_ms, n=20)[-1]
-    return Latency(kind, queries[0], statistics.median(took_ms), p95, statistics.median(floor_ms))
-
-
-def search(index: TextIndex, query: str) -> None:
-    index.search(analyse(query), SearchFilter(), offset=0, limit=HITS)
-
-
-def update(index: TextIndex, film: IndexedContent) -> None:
-    index.apply([film])
-    index.commit()
-
-
-def measure(queries: int, rounds: int) -> Result:
-    contents = asyncio.run(films())
-    process = psutil.Process()
-    before = process.memory_full_info().pss
-    index = TextIndex()
-    started = time.perf_counter()
-    for start in range(0, len(contents), 500):
-        index.apply(contents[start : start + 500])
-    index.commit()
-    build_s = time.perf_counter() - started
-    build_mb = (process.memory_full_info().pss - before) / 1e6
-    floor = Bare(contents)
-    rng = random.Random(7)
-    searchable = [film for film in contents if film.people and film.genres]
-    latencies = []
-    for kind in KINDS:
-        found = [
-            measure_kind(index, floor, kind, rng.sample(searchable, queries), rng) for _ in range(rounds)
-        ]
-        latencies.append(sorted(found, key=lambda latency: latency.p50_ms)[len(found) // 2])
-    updates = [timed_ms(partial(update, index, film)) for film in contents[:50]]
-    autocomplete = measure_autocomplete(contents, index, queries)
-    index.close()
-    return Result(len(contents), build_s, build_mb, statistics.median(updates), latencies, autocomplete)
-
-
-def show(result: Result) -> None:
-    table = Table("query", "example", "p50 ms", "p95 ms", "floor p50 ms", "ratio")
-    for latency in result.latencies:
-        table.add_row(
-            latency.kind,
-            latency.example[:40],
-            f"{latency.p50_ms:.2f}",
-            f"{latency.p95_ms:.2f}",
-            f"{latency.floor_p50_ms:.3f}",
-            f"{latency.p50_ms / latency.floor_p50_ms:.0f}",
-        )
-    console = Console()
-    console.print(table)
+def show_served(served: Served, console: Console) -> None:
+    """The table and what belongs under it."""
+    console.print(f"{served.films:,} films; answers of {served.answer_bytes:,} bytes are kept")
+    show(served.paths, console)
     console.print(
-        f"{result.films:,} films indexed in {result.build_s:.1f} s; {result.build_mb:.0f} MB of memory; "
-        f"one changed film searchable after {result.update_ms:.1f} ms"
+        f"memory of discovery after that: {served.pss_mb:.0f} MB of PSS, {served.rss_mb:.0f} MB resident "
+        f"(target ≤ {MEMORY_MB})"
     )
-    show_autocomplete(result.autocomplete, console)
+    show_freshness(served.freshness, console)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--queries", type=int, default=300)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--catalogue", type=Path, help="films to search in, instead of the demo's")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--queries", type=int, default=300, help="of each kind and round, in process")
+    parser.add_argument("--state-dir", type=Path, help="load the films into this folder and use them again")
+    parser.add_argument("--growth", action="store_true", help="also up to 300,000 films; takes many minutes")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    result = measure(options.queries, options.rounds)
-    show(result)
+    records = records_of(options.catalogue, load_settings(CoreSettings).state_path / "cache")
+    console = Console()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="mgw-bench-") as folder:
+        state_path = Path(folder) / "state"
+        prepare(options.state_dir or state_path, records)
+        if options.state_dir:
+            # A copy, since measuring adds films. With its owners: the servers may have accounts of their own.
+            subprocess.run(["cp", "-a", str(options.state_dir), str(state_path)], check=True)
+        served = asyncio.run(serve(state_path, records, options.rounds))
+    show_served(served, console)
+    figures["served"] = asdict(served)
+    alone = measure_index(records, options.queries, options.rounds)
+    show_index(alone, console)
+    figures["in_process"] = asdict(alone)
+    if options.growth:
+        text, found = grow_text(records), asyncio.run(grow_vectors())
+        show_growth(text, found, console)
+        figures["growth"] = {"text": [asdict(one) for one in text], "vectors": [asdict(one) for one in found]}
     if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -260,3 +260,29 @@ def test_reasons_say_what_matched_where(query, title, reasons):
 def test_what_is_kept_comes_back_whole(index):
     kept = index.contents([content.content_id for content in FILMS] + [uuid4()])
     assert kept == {content.content_id: replace(content, offers=()) for content in FILMS}
+
+
+def test_query_asked_in_vain_finds_what_is_written_afterwards():
+    index = TextIndex()
+    index.apply(FILMS)
+    index.commit()
+    assert titles(index, "zanzibar expedition") == []
+
+    index.apply([film("Up the River", overview="An expedition to Zanzibar.")])
+    index.commit()
+
+    assert titles(index, "zanzibar expedition") == ["Up the River"]
+    index.close()
+
+
+def test_ids_of_contents_that_left_do_not_pass_even_without_a_filter():
+    index = TextIndex()
+    index.apply(FILMS)
+    index.commit()
+    ids = [content.content_id for content in FILMS]
+
+    index.apply([], removed=ids[:1])
+    index.commit()
+
+    assert index.passing([*ids, uuid4()], ANYTHING) == set(ids[1:])
+    index.close()

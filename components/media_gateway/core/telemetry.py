@@ -32,6 +32,7 @@ DURATION_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 """Bounds of every request duration histogram, in seconds: the finest objective (10 ms) to well past the slowest one."""
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_NO_PARENT = trace.INVALID_SPAN_CONTEXT
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
@@ -117,7 +118,9 @@ def start_trace(headers: Mapping[str, str], request_id: str) -> SpanContext:
         The caller's trace id, flags and state with a span id of our own.
     """
     carrier = {name: value for name in ("traceparent", "tracestate") if (value := headers.get(name))}
-    parent = trace.get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
+    parent = _NO_PARENT
+    if carrier:
+        parent = trace.get_current_span(_PROPAGATOR.extract(carrier, Context())).get_span_context()
     own = SpanContext(
         trace_id=parent.trace_id if parent.is_valid else secrets.randbits(128) or 1,
         span_id=secrets.randbits(64) or 1,

@@ -82,14 +82,13 @@ class SearchAnswers:
         """
         # Read before the search begins: an answer is kept under what the index held then.
         asker = searcher.asker if self._service.is_personal(searcher.asker, variant.settings) else None
-        where = request.filters.to_domain().limited(searcher.limits)
         key = search_key(
             AskedSearch(
                 query=request.query,
                 page=request.page,
                 page_size=request.page_size,
                 filters={
-                    **request.filters.model_dump(mode="json"),
+                    **request.filters.model_dump(mode="json", exclude_defaults=True),
                     "parental": {
                         "maturity_level": searcher.limits.maturity_level,
                         "blocked_genres": searcher.limits.blocked_genres,
@@ -103,15 +102,15 @@ class SearchAnswers:
                 generation=self._generation.current,
             )
         )
-        query = SearchQuery(
-            text=normalised_query(request.query),
-            where=where,
-            page=request.page,
-            page_size=request.page_size,
-            asker=asker,
-        )
 
         async def compute() -> Computed:
+            query = SearchQuery(
+                text=normalised_query(request.query),
+                where=request.filters.to_domain().limited(searcher.limits),
+                page=request.page,
+                page_size=request.page_size,
+                asker=asker,
+            )
             found = await self._service.search(query, variant.settings)
             facts = _FACTS.pack(found.summary.total, len(found.results), found.degraded)
             body = to_bytes(SearchResponse.from_domain(found, request))

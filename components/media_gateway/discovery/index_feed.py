@@ -6,6 +6,7 @@ the database is in the index before the next is read.
 """
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -236,6 +237,10 @@ class IndexFeed:
                 _log.warning("catalogue could not be read", problem=error.message)
                 await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             else:
+                if not self._was_built:
+                    # The indexes stay: the garbage collector need not walk through them ever again.
+                    gc.collect()
+                    gc.freeze()
                 self._complete = self._was_built = True
                 return
 

@@ -83,7 +83,8 @@ class SearchFilters(Wire):
 
     def used(self) -> tuple[str, ...]:
         """Names of the conditions that are set."""
-        return tuple(name for name, value in self if value not in ([], None))
+        given = self.model_fields_set
+        return tuple(name for name, value in self if value not in ([], None)) if given else ()
 
     def to_domain(self) -> SearchFilter:
         """The conditions as every leg understands them."""
@@ -115,7 +116,8 @@ class SearchRequest(Wire):
         "(`movies like Heat`), or a description. No sign has a special meaning.",
         examples=["the godfather"],
     )
-    filters: SearchFilters = SearchFilters()
+    # Made anew each time, which costs less than the deep copy that a default is.
+    filters: SearchFilters = Field(default_factory=SearchFilters)
     page_size: int = Field(default=20, ge=1, le=100, description="Results on a page.")
     page: int = Field(
         default=1,

@@ -10,6 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -153,8 +154,8 @@ def _record(component: str, request: web.Request, status: int, seconds: float) -
     resource = request.match_info.route.resource
     route = resource.canonical if resource else UNMATCHED
     method = request.method if request.method in _METHODS else OTHER
-    _requests.labels(component, method, route, str(status)).inc()
-    _seconds.labels(component, method, route).observe(seconds)
+    _counter(component, method, route, int(status)).inc()
+    _histogram(component, method, route).observe(seconds)
     caller = request.get(CALLER)
     failure = request.get(FAILURE)
     problem = {"code": failure.code, "problem": failure.detail} if failure else {}
@@ -169,6 +170,17 @@ def _record(component: str, request: web.Request, status: int, seconds: float) -
         caller=_pseudonym(caller) if caller else "anonymous",
         **problem,
     )
+
+
+# Labels are checked and locked for at every look-up; there are few sets of them.
+@lru_cache(maxsize=2_000)
+def _counter(component: str, method: str, route: str, status: int) -> Counter:
+    return _requests.labels(component, method, route, str(status))
+
+
+@lru_cache(maxsize=2_000)
+def _histogram(component: str, method: str, route: str) -> Histogram:
+    return _seconds.labels(component, method, route)
 
 
 def record_refused(component: str, status: int, error: MediaGatewayError, request_id: str) -> None:

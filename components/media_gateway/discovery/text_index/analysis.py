@@ -6,6 +6,7 @@ Called by the text index, the match reasons and the service. Pure functions, no 
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from media_gateway.discovery.filters import SearchFilter
 
@@ -17,6 +18,10 @@ GRAM_LENGTH = 3
 
 GRAM_QUERY_LIMIT = 80
 """Longest folded query compared with titles letter by letter; what is longer is a description."""
+
+SHORT = 80
+"""Longest text, in characters, whose folded form is remembered for a while (4 MB): a name or title is folded several times
+for one document, and again for its reasons."""
 
 _APOSTROPHES = re.compile("['`\u2019\u2018\u00b4\u02bc]")
 _NOT_WORDS = re.compile(r"[\W_]+")
@@ -76,12 +81,24 @@ def fold(text: str) -> str:
 
     Text without any letter or digit folds to itself (the film called ``$``), so that it can still be found whole.
     """
-    if not text.isascii():
+    return _folded_once(text) if len(text) <= SHORT else _folded(text)
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        # Most names and titles are plain words, and every one of a page's is folded.
+        plain = text.lower().split()
+        if "".join(plain).isalpha():
+            return " ".join(plain)
+    else:
         decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_UNDECOMPOSED))
         text = unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
     folded = text.casefold().replace("&", " and ")
     words = _NOT_WORDS.sub(" ", _APOSTROPHES.sub("", folded)).strip()
     return words or folded.strip()
+
+
+_folded_once = lru_cache(maxsize=1 << 14)(_folded)
 
 
 def without_article(folded: str) -> str:

@@ -31,7 +31,9 @@ def filtered(schema: tantivy.Schema, query: Query, where: SearchFilter) -> Query
 
 def these(schema: tantivy.Schema, content_ids: Sequence[UUID]) -> Query:
     """The contents with these ids."""
-    return _one_of(schema, "id", [str(content_id) for content_id in content_ids])
+    # Not as a set of terms: that walks all ids of the catalogue, which takes twice as long for a few hundred.
+    terms = (Query.term_query(schema, "id", str(content_id)) for content_id in content_ids)
+    return Query.boolean_query([(Occur.Should, term) for term in terms])
 
 
 def _required(schema: tantivy.Schema, where: SearchFilter) -> list[Query]:

@@ -32,6 +32,11 @@ NAMESAKES = 50
 WRITER_HEAP_BYTES = 15_000_000
 """Least the library accepts for one thread; a batch is far smaller."""
 
+BUILT_QUERIES = 256
+"""Queries kept as they were built, until the next commit."""
+
+Built = dict[tuple[QueryText, bool], tantivy.Query]
+
 
 @dataclass(frozen=True, slots=True)
 class TextHit:
@@ -66,6 +71,7 @@ class TextIndex:
         self._writing = threading.Lock()
         self._revisions: dict[UUID, int] = {}
         self._checksum = 0
+        self._built: Built = {}
 
     def __len__(self) -> int:
         return len(self._revisions)
@@ -87,6 +93,7 @@ class TextIndex:
         with self._writing:
             self._writer.commit()
             self._index.reload()
+            self._built = {}
 
     def fingerprint(self) -> Fingerprint:
         """Of what was applied, to be compared with that of the catalogue."""
@@ -107,9 +114,9 @@ class TextIndex:
         found = TextHits((), 0, strict=True)
         if not query.words:
             return found
-        searcher = self._index.searcher()
+        built, searcher = self._built, self._index.searcher()
         for strict in (True, False):
-            asked = filtered(self._schema, self._asked(searcher, query, strict=strict), where)
+            asked = filtered(self._schema, self._asked(built, searcher, query, strict=strict), where)
             found = self._page(searcher, asked, offset=offset, limit=limit, strict=strict)
             if found.total or len(query.terms) < 2:
                 break
@@ -130,6 +137,8 @@ class TextIndex:
 
     def passing(self, content_ids: Sequence[UUID], where: SearchFilter) -> set[UUID]:
         """Those of the ids that are in the catalogue and pass the filter."""
+        if where.asks_nothing:
+            return {content_id for content_id in content_ids if content_id in self._revisions}
         if not content_ids:
             return set()
         searcher = self._index.searcher()
@@ -171,8 +180,8 @@ class TextIndex:
         strict
             As the search was, by `TextHits.strict`.
         """
-        searcher = self._index.searcher()
-        matching = [self._asked(searcher, query, strict=strict)] if query.words else []
+        built, searcher = self._built, self._index.searcher()
+        matching = [self._asked(built, searcher, query, strict=strict)] if query.words else []
         asked = queries.any_of([*matching, these(self._schema, others)])
         return summarised(searcher, filtered(self._schema, asked, where))
 
@@ -250,8 +259,19 @@ class TextIndex:
             self._checksum ^= checksum_of(content_id, revision)
         return before
 
-    def _asked(self, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> tantivy.Query:
-        return queries.build(self._schema, searcher, query, strict=strict)
+    def _asked(
+        self, built: Built, searcher: tantivy.Searcher, query: QueryText, *, strict: bool
+    ) -> tantivy.Query:
+        """The query, built once: a search is followed by counting what it finds.
+
+        ``built`` was taken before ``searcher``, so that no query of an older state is left for a newer one.
+        """
+        asked = built.get((query, strict))
+        if asked is None:
+            if len(built) >= BUILT_QUERIES:
+                built.clear()
+            asked = built[query, strict] = queries.build(self._schema, searcher, query, strict=strict)
+        return asked
 
     def _page(
         self, searcher: tantivy.Searcher, asked: tantivy.Query, *, offset: int, limit: int, strict: bool

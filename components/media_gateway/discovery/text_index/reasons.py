@@ -1,6 +1,7 @@
 """Why a content was found, in words for a person. Worked out for the contents of one page, after the search."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import OSA
@@ -63,12 +64,29 @@ def match_reasons(query: QueryText, content: IndexedContent) -> list[str]:
     return (found or _nearly(query, content))[:MAX_REASONS]
 
 
+@lru_cache(maxsize=64)
+def _stems_of(terms: tuple[str, ...]) -> dict[str, str]:
+    """The words by their stems; asked for again with each content of a page, as is the next."""
+    return {stem: term for term in terms for stem in stems(term)}
+
+
+@lru_cache(maxsize=64)
+def _title_asked(text: str) -> tuple[str, frozenset[str]]:
+    """The loose form of a query, and as numbered title."""
+    return loose(fold(text)), frozenset(sequel_keys(text, continued=False))
+
+
+@lru_cache(maxsize=64)
+def _genre_stems(genre: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(stems(genre_words(genre))))
+
+
 class _Asked:
     """The words of a query, and which of them are explained already."""
 
     def __init__(self, query: QueryText) -> None:
         self.query = query
-        self.stems = {stem: term for term in query.terms for stem in stems(term)}
+        self.stems = _stems_of(query.terms)
         self.explained: set[str] = set()
 
     def explain(self, terms: Iterable[str]) -> None:
@@ -76,7 +94,10 @@ class _Asked:
 
     def in_text(self, folded: str) -> list[str]:
         """Words of the query that stand in a text."""
-        return [self.stems[stem] for stem in dict.fromkeys(stems(folded)) if stem in self.stems]
+        return self.of_stems(dict.fromkeys(stems(folded)))
+
+    def of_stems(self, found: Iterable[str]) -> list[str]:
+        return [self.stems[stem] for stem in found if stem in self.stems]
 
     def listed(self, where: str, texts: Iterable[str], *, only_new: bool = False) -> list[str]:
         words = list(dict.fromkeys(word for text in texts for word in self.in_text(text)))
@@ -87,14 +108,14 @@ class _Asked:
 
 
 def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
-    squeezed, numbers = loose(query.key), set(sequel_keys(query.text, continued=False))
+    squeezed, numbers = _title_asked(query.text)
     for title in content.titles:
         known_as = "" if title == content.title else f" (“{title}”)"
         if fold(title) == query.key:
             return f"title matches exactly{known_as}"
         if squeezed and squeezed == loose(fold(title)):
             return f"title matches{known_as}"
-        if not numbers.isdisjoint(sequel_keys(title)):
+        if numbers and not numbers.isdisjoint(sequel_keys(title)):
             return f"title matches{known_as}"
         if squeezed in series_keys(title):
             return f"title begins with it{known_as}"
@@ -108,15 +129,19 @@ def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
 def _people(asked: _Asked, people: Sequence[Person]) -> list[str]:
     squeezed = asked.query.key.replace(" ", "")
     names = {person: fold(person.name).split() for person in people}
+    terms = set(asked.query.terms)
+    if not any(words and (words[0] in squeezed or not terms.isdisjoint(words)) for words in names.values()):
+        return []
     everybody = {word for words in names.values() for word in words}
     first_names = {word for words in names.values() for word in words[:-1]}
     whole, parts = dict[str, list[str]](), dict[str, list[str]]()
     for person, words in names.items():
         role = _ROLE_WORDS.get(person.role, person.role)
-        if any(key in squeezed for key in name_keys(" ".join(words))):
+        # Every key begins with the first word.
+        if words and words[0] in squeezed and any(key in squeezed for key in name_keys(" ".join(words))):
             whole.setdefault(role, []).append(person.name)
             asked.explain(words)
-        elif _is_meant(asked.query, words, everybody, first_names):
+        elif not terms.isdisjoint(words) and _is_meant(asked.query, words, everybody, first_names):
             parts.setdefault(role, []).append(person.name)
             asked.explain(words)
     # Somebody named in full explains the words; namesakes of one word then only distract.
@@ -152,7 +177,7 @@ def _keywords(asked: _Asked, keywords: Iterable[str]) -> list[str]:
 def _genres(asked: _Asked, genres: Iterable[str]) -> list[str]:
     found = []
     for genre in genres:
-        if words := asked.in_text(genre_words(genre)):
+        if words := asked.of_stems(_genre_stems(genre)):
             asked.explain(words)
             found.append(f"genre: {genre.replace('_', ' ')}")
     return found

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from media_gateway.core.adapters.pgvector import schema
 from media_gateway.core.adapters.postgres import Database
+from media_gateway.core.adapters.postgres.direct import DirectConnection
 from media_gateway.core.domain.vectors import (
     COLLECTION,
     EMBEDDING_DIMENSION,
@@ -53,16 +53,16 @@ UPSERT = sa.text(f"""
 """One statement a batch. JSON rather than ``unnest``, which would flatten the arrays of genres and platforms."""
 
 CONDITIONS = {
-    "genres_any": "genres && CAST(:genres_any AS text[])",
-    "genres_none": "NOT genres && CAST(:genres_none AS text[])",
-    "platforms_any": "platforms && CAST(:platforms_any AS text[])",
-    "content_types": "content_type = ANY(CAST(:content_types AS text[]))",
-    "year_from": "release_year >= :year_from",
-    "year_to": "release_year <= :year_to",
-    "content_ids": "content_id = ANY(CAST(:content_ids AS uuid[]))",
-    "exclude_ids": "content_id <> ALL(CAST(:exclude_ids AS uuid[]))",
+    "genres_any": "genres && CAST({} AS text[])",
+    "genres_none": "NOT genres && CAST({} AS text[])",
+    "platforms_any": "platforms && CAST({} AS text[])",
+    "content_types": "content_type = ANY(CAST({} AS text[]))",
+    "year_from": "release_year >= {}",
+    "year_to": "release_year <= {}",
+    "content_ids": "content_id = ANY(CAST({} AS uuid[]))",
+    "exclude_ids": "content_id <> ALL(CAST({} AS uuid[]))",
 }
-"""SQL of each field of `VectorFilter`."""
+"""SQL of each field of `VectorFilter`, with a place for its parameter."""
 
 
 class PgvectorIndex:
@@ -135,15 +135,17 @@ class PgvectorIndex:
         check_top_k(top_k)
         query = unit_vector(vector, dimension=self._dimension)
         await self._ready()
-        condition, parameters = _condition(where or VectorFilter())
-        parameters |= {"query": str(query.tolist()), "top_k": top_k}
+        condition, values = _condition(where or VectorFilter())
+        parameters = (str(query.tolist()), top_k, *values)
         async with self._database.transaction() as connection:
-            await _tune(connection, top_k)
-            hits = await _nearest(connection, condition, parameters, exact=False)
+            # Past SQLAlchemy, which takes longer to read the answer than Postgres to find it.
+            direct = await DirectConnection.under(connection)
+            await _tune(direct, top_k)
+            hits = await _nearest(direct, condition, parameters, exact=False)
             if len(hits) < top_k:
                 # Either so few points pass the filter, or the index scan gave up before it found them
                 # (`hnsw.max_scan_tuples`); both are cheap to settle exactly through the filter's own index.
-                hits = await _nearest(connection, condition, parameters, exact=True)
+                hits = await _nearest(direct, condition, parameters, exact=True)
         return hits
 
     async def fetch(self, content_ids: Sequence[UUID]) -> dict[UUID, Vector]:
@@ -185,54 +187,52 @@ class PgvectorIndex:
             raise UnavailableError("the vector index is closed")
 
 
-def _condition(where: VectorFilter) -> tuple[str, dict[str, Any]]:
-    """SQL of the fields that ask something, with their parameters."""
+def _condition(where: VectorFilter) -> tuple[str, list[Any]]:
+    """SQL of the fields that ask something, with their parameters from the third on."""
     asked = {name: getattr(where, name) for name in CONDITIONS}
     asked = {name: value for name, value in asked.items() if value is not None and value != ()}
-    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
-    return " AND ".join(CONDITIONS[name] for name in asked) or "TRUE", parameters
+    parts = [CONDITIONS[name].format(f"${place}") for place, name in enumerate(asked, start=3)]
+    values = [list(value) if isinstance(value, tuple) else value for value in asked.values()]
+    return " AND ".join(parts) or "TRUE", values
 
 
-async def _tune(connection: AsyncConnection, top_k: int) -> None:
+async def _tune(connection: DirectConnection, top_k: int) -> None:
     """Settings of this transaction only.
 
     A generic plan can't know how selective the filter is, so each search is planned for its values.
     """
     ef_search = min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, EF_SEARCH_PER_HIT * top_k))
-    await connection.execute(
-        sa.text(
-            "SELECT set_config('hnsw.ef_search', :ef_search, true), "
-            "set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-            "set_config('plan_cache_mode', 'force_custom_plan', true)"
-        ),
-        {"ef_search": str(ef_search)},
+    await connection.fetch(
+        "SELECT set_config('hnsw.ef_search', $1, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+        "set_config('plan_cache_mode', 'force_custom_plan', true)",
+        str(ef_search),
     )
 
 
 async def _nearest(
-    connection: AsyncConnection, condition: str, parameters: dict[str, Any], *, exact: bool
+    connection: DirectConnection, condition: str, parameters: tuple[Any, ...], *, exact: bool
 ) -> list[VectorHit]:
-    distance = "embedding <=> CAST(CAST(:query AS text) AS halfvec)"
+    distance = "embedding <=> CAST(CAST($1 AS text) AS halfvec)"
     # Ordering by a sum hides the distance from the planner, so that it can't use the approximate index.
     order = f"({distance}) + 0" if exact else distance
-    statement = sa.text(
-        f"SELECT content_id, 1 - ({distance}) AS similarity, {COLUMNS} FROM {COLLECTION} "  # noqa: S608 - constants
-        f"WHERE {condition} ORDER BY {order} LIMIT :top_k"
+    rows = await connection.fetch(
+        f"SELECT content_id, 1 - ({distance}), {COLUMNS} FROM {COLLECTION} "  # noqa: S608 - constants
+        f"WHERE {condition} ORDER BY {order} LIMIT $2",
+        *parameters,
     )
-    rows = (await connection.execute(statement, parameters)).all()
     hits = [
         VectorHit(
-            row.content_id,
-            float(row.similarity),
+            content_id,
+            similarity,
             VectorPayload(
-                title=row.title,
-                content_type=row.content_type,
-                genres=tuple(row.genres),
-                platforms=tuple(row.platforms),
-                release_year=row.release_year,
+                title=title,
+                content_type=content_type,
+                genres=tuple(genres),
+                platforms=tuple(platforms),
+                release_year=year,
             ),
         )
-        for row in rows
+        for content_id, similarity, title, content_type, genres, platforms, year in rows
     ]
     # The relaxed order of iterative scans is only nearly sorted.
     return sorted(hits, key=lambda hit: hit.similarity, reverse=True)
