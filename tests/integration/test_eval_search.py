@@ -356,9 +356,7 @@ def reranked(request: dict[str, Any], _: web.Request) -> dict[str, Any]:
     answer = answer_of(*titles)
     for place, result in enumerate(answer["results"]):
         noise = (number * (place + 3) % 7) / 70
-        result["ranking_features"] = dict.fromkeys(FEATURES, noise) | {
-            "passage": 0.9 if place == 2 else 0.2
-        }
+        result["ranking_features"] = dict.fromkeys(FEATURES, noise) | {"passage": 0.9 if place == 2 else 0.2}
     return answer
 
 
