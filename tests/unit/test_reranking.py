@@ -15,7 +15,9 @@ from tests.support.searching import search, titles
 
 CATALOGUE = 80
 
-QUERY = analyse("A beekeeper in the swamps protects his granddaughters from crooks, with Peter Fonda")
+QUERY = analyse(
+    "A lonely beekeeper in the swamps protects his two granddaughters from crooks, with Peter Fonda"
+)
 
 
 def content(number: int, title: str, overview: str, *people: str) -> IndexedContent:
@@ -31,7 +33,7 @@ def content(number: int, title: str, overview: str, *people: str) -> IndexedCont
 
 FILLER = "A long story about a village and its people and all that they did before the war began again. " * 3
 TOGETHER = content(
-    1, "Gold", f"{FILLER} A beekeeper protects his granddaughters in the swamps.", "Peter Fonda"
+    1, "Gold", f"{FILLER} A lonely beekeeper protects his granddaughters in the swamps.", "Peter Fonda"
 )
 SCATTERED = content(
     2,
