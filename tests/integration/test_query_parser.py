@@ -91,7 +91,7 @@ async def test_what_is_unsure_made_up_or_impossible_filters_nothing(discovery, c
 )
 async def test_a_model_that_fails_leaves_the_rules_and_is_told(discovery, chat, trouble):
     chat.response = trouble
-    answer = await discovery.search(f"{QUERY} from the 50s", explain=True)
+    answer = await discovery.search("man with a hat lost at sea from the 50s", explain=True)
     assert titles(answer) == ["Old Hat"]
     assert (answer["query_parsed"]["by"], answer["degraded"]) == ("rules", True)
     assert "parser" in answer["explanation"]["missing"]
