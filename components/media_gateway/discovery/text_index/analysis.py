@@ -25,6 +25,7 @@ for one document, and again for its reasons."""
 
 _APOSTROPHES = re.compile("['`\u2019\u2018\u00b4\u02bc]")
 _NOT_WORDS = re.compile(r"[\W_]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 _LEADING_ARTICLE = re.compile(r"^(?:the|a|an|le|la|les|el|los|las|der|das|il|gli|un|une|una|ein|eine) (?=.)")
 """Without "die": it begins as many English titles as German ones."""
 
@@ -91,11 +92,21 @@ def _folded(text: str) -> str:
         if "".join(plain).isalpha():
             return " ".join(plain)
     else:
-        decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_UNDECOMPOSED))
-        text = unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+        text = _NOT_ASCII.sub(_without_accents, text)
     folded = text.casefold().replace("&", " and ")
     words = _NOT_WORDS.sub(" ", _APOSTROPHES.sub("", folded)).strip()
     return words or folded.strip()
+
+
+def _without_accents(found: re.Match[str]) -> str:
+    return _plain(found[0])
+
+
+@lru_cache(maxsize=1 << 12)
+def _plain(letters: str) -> str:
+    """Letters beyond ASCII without what was put on them; of most texts they are a few, and always the same."""
+    decomposed = unicodedata.normalize("NFKD", letters.casefold().translate(_UNDECOMPOSED))
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
 _folded_once = lru_cache(maxsize=1 << 14)(_folded)
