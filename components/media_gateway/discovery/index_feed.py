@@ -290,7 +290,9 @@ class IndexFeed:
         for attempt in range(2**31):
             try:
                 for start in range(0, len(content_ids), READ_CHUNK):
-                    gone += await self._refresh(content_ids[start : start + READ_CHUNK], commit=True)
+                    end = start + READ_CHUNK
+                    # One commit a batch: it costs as much as indexing a hundred contents.
+                    gone += await self._refresh(content_ids[start:end], commit=end >= len(content_ids))
             except MediaGatewayError as error:
                 if not error.retryable:
                     raise
