@@ -74,55 +74,45 @@ def fuse(
     """
     legs = variant.weights.title_like if query_class is QueryClass.TITLE_LIKE else variant.weights.descriptive
     weights: dict[str, float] = dict(legs)
-    scores = {name: _scores(name, candidates) for name, candidates in answers.items()}
-    shown = scores | {"vector": {one.content_id: one.score for one in answers.get("vector", ())}}
-    parts = (
-        scores
-        if variant.fusion == "minmax"
-        else {name: _reciprocal_ranks(candidates, variant.rrf_k) for name, candidates in answers.items()}
-    )
-    # Of equals the first stays first: the text leg's order, which ends with popularity and the id.
-    ids = dict.fromkeys(one.content_id for candidates in answers.values() for one in candidates)
-    sums = {
-        content_id: sum(weights.get(name, 0.0) * part.get(content_id, 0.0) for name, part in parts.items())
-        for content_id in ids
-    }
-    certain = {one.content_id: one for one in answers.get("text", ()) if one.certain is not None}
-    ordered = [*certain, *sorted((one for one in ids if one not in certain), key=lambda one: -sums[one])]
+    # By name, so that the text leg is first: of equals its order holds, which ends with popularity and the id.
+    named = sorted(answers.items())
+    ids = list(dict.fromkeys(one.content_id for _, candidates in named for one in candidates))
+    # Places stand for ids from here on: an id takes long to look up.
+    places = {content_id: place for place, content_id in enumerate(ids)}
+    sums = [0.0] * len(places)
+    shown: list[dict[str, float]] = [{} for _ in places]
+    for name, candidates in named:
+        weight, scores = weights.get(name, 0.0), _scores(name, candidates)
+        parts = scores if variant.fusion == "minmax" else _reciprocal_ranks(len(candidates), variant.rrf_k)
+        for one, score, part in zip(candidates, scores, parts, strict=True):
+            place = places[one.content_id]
+            sums[place] += weight * part
+            shown[place][name] = one.score if name == "vector" else score
+    certain = [one.certain for one in answers.get("text", ()) if one.certain is not None]
+    # The certain ones are the first of the text leg, so the first places are theirs.
+    rest = sorted(range(len(certain), len(places)), key=lambda place: -sums[place])
     # Sums of reciprocal ranks mean nothing by themselves; the best gets what a perfect sum of scores would.
-    full = 1.0 if variant.fusion == "minmax" else max(sums.values(), default=0.0) or 1.0
-    return [
-        Fused(
-            content_id,
-            round(_relevance(certain.get(content_id), sums[content_id] / full), 4),
-            {name: given[content_id] for name, given in shown.items() if content_id in given},
-        )
-        for content_id in ordered
+    full = 1.0 if variant.fusion == "minmax" else max(sums, default=0.0) or 1.0
+    return [Fused(ids[place], round(certain[place], 4), shown[place]) for place in range(len(certain))] + [
+        Fused(ids[place], round(UNCERTAIN * sums[place] / full, 4), shown[place]) for place in rest
     ]
 
 
-def _relevance(sure: Candidate | None, share: float) -> float:
-    return sure.certain if sure is not None and sure.certain is not None else UNCERTAIN * share
-
-
-def _scores(name: str, candidates: Sequence[Candidate]) -> dict[UUID, float]:
-    """A leg's scores on the scale 0 to 1.
+def _scores(name: str, candidates: Sequence[Candidate]) -> list[float]:
+    """A leg's scores on the scale 0 to 1, one a candidate.
 
     Word scores begin at 0 by their nature; stretching what lies between the worst and the best candidate would make much of
     small differences (Bruch, Gai and Ingber 2023, theoretical min-max). Similarities lie close together and have no
     such beginning, so they are stretched. The likeness of titles is on the scale already.
     """
     if name == "title" or not candidates:
-        return {one.content_id: one.score for one in candidates}
+        return [one.score for one in candidates]
     # Certain matches stand above the scale: beside them all others would be equally poor.
     plain = [one.score for one in candidates if one.certain is None] or [0.0]
     low = min(plain) if name == "vector" else 0.0
     span = max(plain) - low
-    return {
-        one.content_id: 1.0 if one.certain is not None or not span else (one.score - low) / span
-        for one in candidates
-    }
+    return [1.0 if one.certain is not None or not span else (one.score - low) / span for one in candidates]
 
 
-def _reciprocal_ranks(candidates: Sequence[Candidate], k: int) -> dict[UUID, float]:
-    return {one.content_id: 1.0 / (k + rank) for rank, one in enumerate(candidates, start=1)}
+def _reciprocal_ranks(count: int, k: int) -> list[float]:
+    return [1.0 / (k + rank) for rank in range(1, count + 1)]
