@@ -153,7 +153,8 @@ class Place:
             self.load.taken()
             tasks = len(asyncio.all_tasks())
             yield self.load
-        await eventually(lambda: len(asyncio.all_tasks()) <= tasks, timeout_s=20)
+        # An embedding that nobody waits for any more goes on for its own time limit, half a minute.
+        await eventually(lambda: len(asyncio.all_tasks()) <= tasks, timeout_s=45)
 
 
 TOGETHER, APART = "vectors in the same Postgres", "vectors apart"

@@ -53,15 +53,6 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             "MEDIA_GATEWAY_AUTH_SECRET: not set, so there is nothing to sign with (tokens are checked by "
             "MEDIA_GATEWAY_AUTH_JWKS_URL, or not at all); example: the output of `openssl rand -hex 32`"
         )
-    limits: dict[str, Any] = {} if not blocked_genre else {"blocked_genres": blocked_genre}
-    if content_rating_limit is not None:
-        limits["content_rating_limit"] = content_rating_limit
-    for name, values, known in (
-        ("--content-rating-limit", [content_rating_limit or "G"], LIMITS),
-        ("--blocked-genre", blocked_genre or [], tuple(Genre)),
-    ):
-        if wrong := set(values).difference(known):
-            raise InvalidInputError(f"{name}: {min(wrong)!r} is none of {', '.join(known)}")
     print(
         mint_token(
             settings.auth_secret.get_secret_value(),
@@ -72,6 +63,17 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
             ttl_s=ttl,
             issuer=settings.auth_issuer,
             audience=settings.auth_audience,
-            more=limits,
+            more=_limits(content_rating_limit, blocked_genre or []),
         )
+    )
+
+
+def _limits(rating: str | None, genres: list[str]) -> dict[str, Any]:
+    """The claims of a profile's parental limits."""
+    if rating is not None and rating not in LIMITS:
+        raise InvalidInputError(f"--content-rating-limit: {rating!r} is none of {', '.join(LIMITS)}")
+    if wrong := set(genres).difference(Genre):
+        raise InvalidInputError(f"--blocked-genre: {min(wrong)!r} is none of {', '.join(Genre)}")
+    return ({} if rating is None else {"content_rating_limit": rating}) | (
+        {"blocked_genres": genres} if genres else {}
     )

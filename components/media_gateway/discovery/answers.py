@@ -13,6 +13,7 @@ from media_gateway.discovery.cache import (
     FULL_TTL_S,
     AnswerCache,
     AskedSearch,
+    CacheKey,
     CacheState,
     Computed,
     normalised_query,
@@ -80,28 +81,9 @@ class SearchAnswers:
         InvalidInputError, UnavailableError
             As `SearchService.search`; nothing is kept then.
         """
-        # Read before the search begins: an answer is kept under what the index held then.
         asker = searcher.asker if self._service.is_personal(searcher.asker, variant.settings) else None
-        key = search_key(
-            AskedSearch(
-                query=request.query,
-                page=request.page,
-                page_size=request.page_size,
-                filters={
-                    **request.filters.model_dump(mode="json", exclude_defaults=True),
-                    "parental": {
-                        "maturity_level": searcher.limits.maturity_level,
-                        "blocked_genres": searcher.limits.blocked_genres,
-                    },
-                },
-                # Those with one order share one answer.
-                user_id=asker.subject if asker else None,
-                variant=variant.name,
-                explain=request.explain,
-                ranking_version=self._book.version,
-                generation=self._generation.current,
-            )
-        )
+        # Read before the search begins: an answer is kept under what the index held then.
+        key = self._key(request, variant.name, searcher.limits, asker)
 
         async def compute() -> Computed:
             query = SearchQuery(
@@ -124,4 +106,28 @@ class SearchAnswers:
             total=total,
             shown=shown,
             degraded=degraded,
+        )
+
+    def _key(
+        self, request: SearchRequest, variant: str, limits: ParentalLimits, asker: Asker | None
+    ) -> CacheKey:
+        return search_key(
+            AskedSearch(
+                query=request.query,
+                page=request.page,
+                page_size=request.page_size,
+                filters={
+                    **request.filters.model_dump(mode="json", exclude_defaults=True),
+                    "parental": {
+                        "maturity_level": limits.maturity_level,
+                        "blocked_genres": limits.blocked_genres,
+                    },
+                },
+                # Those with one order share one answer.
+                user_id=asker.subject if asker else None,
+                variant=variant,
+                explain=request.explain,
+                ranking_version=self._book.version,
+                generation=self._generation.current,
+            )
         )

@@ -51,13 +51,7 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         catalogue = CatalogueReader(backends.database)
         indexes = Indexes(TextIndex(), Suggestions(), CatalogueGeneration(backends.redis))
-        feed = IndexFeed(
-            catalogue,
-            backends.events,
-            indexes,
-            batch_ms=settings.index_batch_ms,
-            reconcile_s=settings.index_reconcile_s,
-        )
+        feed = _index_feed(context, catalogue, indexes)
         stack.callback(feed.close)
         threads = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
         stack.callback(threads.shutdown, wait=True, cancel_futures=True)
@@ -97,6 +91,17 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         # The tasks may still be running at the end if the start failed halfway.
         stack.push_async_callback(context.supervisor.stop)
         yield
+
+
+def _index_feed(context: Context[Settings], catalogue: CatalogueReader, indexes: Indexes) -> IndexFeed:
+    settings = context.settings
+    return IndexFeed(
+        catalogue,
+        context.backends.events,
+        indexes,
+        batch_ms=settings.index_batch_ms,
+        reconcile_s=settings.index_reconcile_s,
+    )
 
 
 def _watch(context: Context[Settings], feed: IndexFeed, generation: CatalogueGeneration) -> None:

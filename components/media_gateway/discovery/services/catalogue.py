@@ -119,9 +119,12 @@ class CatalogueService:
 
         Raises
         ------
+        InvalidInputError
+            No content is offered by the platform that the filter names.
         UnavailableError, DeadlineExceededError
             A window was given, and the database can't be reached.
         """
+        self._check_platform(next(iter(where.platforms_any), None))
         counts = await self._trends.counts(window, where.region) if window else {}
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, self._popular, where, counts, limit
