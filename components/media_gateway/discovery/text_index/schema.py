@@ -11,6 +11,7 @@ import tantivy
 from media_gateway.discovery.documents import IndexedContent, Offer
 from media_gateway.discovery.filters import MATURITY_LEVELS
 from media_gateway.discovery.text_index.analysis import (
+    SHORT,
     fold,
     last_names,
     loose,
@@ -110,7 +111,17 @@ def register_tokenizers(index: tantivy.Index) -> None:
 
 def stems(folded: str) -> list[str]:
     """The stemmed words of folded text, as the stemmed fields keep them."""
+    return list(_stems_once(folded)) if len(folded) <= SHORT else _stemmed(folded)
+
+
+def _stemmed(folded: str) -> list[str]:
     return _stemmer.analyze(_guarded(folded))
+
+
+@lru_cache(maxsize=1 << 13)
+def _stems_once(folded: str) -> tuple[str, ...]:
+    """Of single words and titles: the words of a query are stemmed for every field, and again for each result's reasons."""
+    return tuple(_stemmed(folded))
 
 
 def _guarded(folded: str) -> str:
