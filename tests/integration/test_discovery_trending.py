@@ -121,7 +121,9 @@ async def test_filters_hold_for_activity_too(discovery, database, bus):
         mark = "&" if "?" in path else "?"
         assert await look(discovery, f"{path}{mark}content_type=series") == (["Serial"], "activity")
     assert (await look(discovery, f"{POPULAR}?window=week&genre=comedy"))[0] == ["Middling"]
-    assert (await look(discovery, f"{POPULAR}?window=week&platform=mubi"))[0] == []
+    assert (await look(discovery, f"{POPULAR}?window=week&platform=netflix"))[0] != []
+    status, problem = await discovery.get(f"{POPULAR}?window=week&platform=mubi")
+    assert (status, problem["errors"][0]["field"]) == (400, "platform")
 
 
 async def test_one_person_moves_a_content_no_more_by_many_clicks(discovery, database):
