@@ -1,6 +1,8 @@
 """Counting through outages of the bus and of the database: later, never less and never twice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,12 +88,21 @@ async def test_a_bus_that_goes_and_comes_back_costs_time_and_no_count(database, 
         await server.stop()
 
 
-async def test_a_database_that_goes_and_comes_back_costs_time_and_no_count(tmp_path, redis):
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[tuple[EmbeddedPostgres, str, Database]]:
+    """A server of one's own with the film in its catalogue, its address, and its database."""
     server = EmbeddedPostgres(tmp_path / "state", durable=False)
     url = await server.start()
     await migrate(url)
     database = Database(url)
     await save(database, FILM, announce=False)
+    yield server, url, database
+    await database.close()
+    await server.stop()
+
+
+async def test_a_database_that_goes_and_comes_back_costs_time_and_no_count(own, redis):
+    server, url, database = own
     bus = RedisStreamBus(redis)
 
     async def interrupted(feed: ActivityFeed) -> None:
@@ -112,16 +123,10 @@ async def test_a_database_that_goes_and_comes_back_costs_time_and_no_count(tmp_p
             await counted(database, float(TOTAL))
     finally:
         await bus.close()
-        await database.close()
-        await server.stop()
 
 
-async def test_a_consumer_stopped_while_the_database_is_away_loses_nothing(tmp_path, redis):
-    server = EmbeddedPostgres(tmp_path / "state", durable=False)
-    url = await server.start()
-    await migrate(url)
-    database = Database(url)
-    await save(database, FILM, announce=False)
+async def test_a_consumer_stopped_while_the_database_is_away_loses_nothing(own, redis):
+    server, _, database = own
     bus = RedisStreamBus(redis)
     try:
         await server.stop()
@@ -133,43 +138,33 @@ async def test_a_consumer_stopped_while_the_database_is_away_loses_nothing(tmp_p
             await counted(database, 50.0)
     finally:
         await bus.close()
-        await database.close()
+
+
+async def test_health_tells_and_everything_else_goes_on(own, redis, redis_url):
+    server, url, database = own
+    async with running_discovery(url, redis_url) as discovery:
+
+        async def part_is(status: str) -> dict[str, Any]:
+            part = await discovery.part("activity")
+            assert part["status"] == status, part
+            assert part["critical"] is False
+            return part
+
+        async def indexed() -> bool:
+            return bool((await discovery.get("/api/v1/content/popular"))[1]["results"])
+
+        await eventually(indexed, timeout_s=60)
+        search_id, _ = await Person(discovery, "user-1").search("alien")
+        assert await Person(discovery, "user-1").click(search_id, FILM.id) == 202
+        await counted(database, 1.0)
+        await eventually(lambda: part_is("healthy"))
         await server.stop()
-
-
-async def test_health_tells_and_everything_else_goes_on(tmp_path, redis, redis_url):
-    server = EmbeddedPostgres(tmp_path / "state", durable=False)
-    url = await server.start()
-    await migrate(url)
-    database = Database(url)
-    await save(database, FILM, announce=False)
-    try:
-        async with running_discovery(url, redis_url) as discovery:
-
-            async def part_is(status: str) -> dict[str, Any]:
-                part = await discovery.part("activity")
-                assert part["status"] == status, part
-                assert part["critical"] is False
-                return part
-
-            async def indexed() -> bool:
-                return bool((await discovery.get("/api/v1/content/popular"))[1]["results"])
-
-            await eventually(indexed, timeout_s=60)
-            search_id, _ = await Person(discovery, "user-1").search("alien")
-            assert await Person(discovery, "user-1").click(search_id, FILM.id) == 202
-            await counted(database, 1.0)
-            await eventually(lambda: part_is("healthy"))
-            await server.stop()
-            await RedisStreamBus(redis).publish([clicked(FILM.id, "user-2")])
-            part = await eventually(lambda: part_is("degraded"), timeout_s=20)
-            assert "can't be counted" in part["message"]
-            status, problem = await discovery.get("/api/v1/content/popular?window=day")
-            assert (status, problem["retryable"]) == (503, True)
-            assert (await discovery.get("/api/v1/content/popular"))[0] == 200
-            await server.start()
-            await counted(database, 2.0)
-            await eventually(lambda: part_is("healthy"), timeout_s=20)
-    finally:
-        await database.close()
-        await server.stop()
+        await RedisStreamBus(redis).publish([clicked(FILM.id, "user-2")])
+        part = await eventually(lambda: part_is("degraded"), timeout_s=20)
+        assert "can't be counted" in part["message"]
+        status, problem = await discovery.get("/api/v1/content/popular?window=day")
+        assert (status, problem["retryable"]) == (503, True)
+        assert (await discovery.get("/api/v1/content/popular"))[0] == 200
+        await server.start()
+        await counted(database, 2.0)
+        await eventually(lambda: part_is("healthy"), timeout_s=20)

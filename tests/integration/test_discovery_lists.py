@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.discovery import running_discovery
 from tests.support.films import Film, Offer, merge, remove, save
-from tests.support.waiting import eventually
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -48,11 +47,7 @@ FILMS = (SPACE, SEQUEL, SAME_MAKER, OTHER)
 async def discovery(database, database_url, redis_url):
     await save(database, *FILMS)
     async with running_discovery(database_url, redis_url) as running:
-
-        async def whole() -> bool:
-            return len((await running.get("/api/v1/content/popular"))[1]["results"]) == len(FILMS)
-
-        await eventually(whole, timeout_s=30)
+        await running.holds(len(FILMS))
         yield running
 
 

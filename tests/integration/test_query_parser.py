@@ -12,7 +12,6 @@ from media_gateway.core.errors import NotConfiguredError
 from tests.support.chat import Chat, running_chat
 from tests.support.discovery import Discovery, running_discovery
 from tests.support.films import Film, save
-from tests.support.waiting import eventually
 
 QUERY = "the one where a man with a hat is lost at sea"
 FILMS = (
@@ -36,11 +35,7 @@ async def discovery(database, database_url, redis_url, chat) -> AsyncIterator[Di
             database_url, redis_url, query_parser_url=url, query_parser_api_key="sk-secret"
         ) as running,
     ):
-
-        async def whole() -> bool:
-            return len((await running.get("/api/v1/content/popular"))[1]["results"]) == len(FILMS)
-
-        await eventually(whole, timeout_s=30)
+        await running.holds(len(FILMS))
         yield running
 
 

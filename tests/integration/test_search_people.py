@@ -11,7 +11,6 @@ from media_gateway.discovery.cache.keys import KEY_VERSION
 from tests.support.discovery import SECRET, Discovery, running_discovery
 from tests.support.films import Film, Offer, save
 from tests.support.sona import Sona, running_sona
-from tests.support.waiting import eventually
 
 FILMS = (
     Film(
@@ -47,11 +46,7 @@ async def discovery(database, database_url, redis_url, sona) -> AsyncIterator[Di
         running_sona(sona) as sona_url,
         running_discovery(database_url, redis_url, sona_url=sona_url) as running,
     ):
-
-        async def whole() -> bool:
-            return len((await running.get("/api/v1/content/popular"))[1]["results"]) == len(FILMS)
-
-        await eventually(whole, timeout_s=30)
+        await running.holds(len(FILMS))
         yield running
 
 

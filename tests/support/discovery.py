@@ -46,6 +46,14 @@ class Discovery:
         _, report = await self.get("/health")
         return next(part for part in report["components"] if part["name"] == name)
 
+    async def holds(self, contents: int) -> None:
+        """Wait until the index holds so many contents; the model need not be there."""
+
+        async def whole() -> bool:
+            return len((await self.get("/api/v1/content/popular?limit=100"))[1]["results"]) == contents
+
+        await eventually(whole, timeout_s=30)
+
     async def built(self) -> None:
         """Wait until the index holds the catalogue and the model is there."""
         numbers = itertools.count()

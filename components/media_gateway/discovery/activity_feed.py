@@ -20,6 +20,7 @@ from media_gateway.core.domain.events import Event, Topic
 from media_gateway.core.errors import ConflictError, InvalidInputError, MediaGatewayError
 from media_gateway.core.ports.events import EventBus, Subscription
 from media_gateway.discovery.activity import AHEAD, Interaction, Passed, read
+from media_gateway.discovery.pauses import RETRY_S, pause
 from media_gateway.discovery.store.activity import ActivityStore, Folded
 
 T = TypeVar("T")
@@ -41,9 +42,6 @@ GATHER_S = 0.25
 
 TIDY_EVERY_S = 900.0
 """Pause between two rounds of retention and of looking for merges that no event told of, in seconds."""
-
-RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses while the database or the bus is away, in seconds; the last one repeats."""
 
 _log = structlog.get_logger(__name__)
 _events = Counter(
@@ -189,7 +187,7 @@ class ActivityFeed:
 
     async def _pause(self, error: MediaGatewayError, attempt: int) -> None:
         self._note(error.message)
-        await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+        await pause(attempt)
 
     def _note(self, problem: str | None) -> None:
         if problem != self._problem:

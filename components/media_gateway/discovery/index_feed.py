@@ -22,6 +22,7 @@ from media_gateway.core.errors import ConflictError, MediaGatewayError, Unavaila
 from media_gateway.core.ports.events import Delivery, EventBus, Subscription
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.generation import CatalogueGeneration
+from media_gateway.discovery.pauses import RETRY_S, pause
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.suggestions import Suggestions
 from media_gateway.discovery.text_index import TextIndex
@@ -38,9 +39,6 @@ COMMIT_CHUNKS = 8
 REVISIONS_CHUNK = 5_000
 
 EVENTS_AT_ONCE = 500
-
-RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses while the database or the bus is away, in seconds; the last one repeats."""
 
 _log = structlog.get_logger(__name__)
 _documents = Gauge("mgw_index_documents", "Contents in the text index")
@@ -137,7 +135,7 @@ class IndexFeed:
             cursor = await self._cursor_of_now()
             await self._until_done("start" if cursor else "no events")
             if cursor is None:
-                await asyncio.sleep(RETRY_S[-1])
+                await pause(len(RETRY_S))
                 continue
             # What is in the database now is what events up to the cursor have told, and more.
             self._generation.changed(removed=True, cursor=cursor)
@@ -235,7 +233,7 @@ class IndexFeed:
                 if not error.retryable:
                     raise
                 _log.warning("catalogue could not be read", problem=error.message)
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                await pause(attempt)
             else:
                 if not self._was_built:
                     # The indexes stay: the garbage collector need not walk through them ever again.
@@ -275,7 +273,7 @@ class IndexFeed:
                 self._note_bus(error)
                 if batch:
                     break
-                await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                await pause(failures)
                 failures += 1
                 continue
             self._note_bus(None)
@@ -299,7 +297,7 @@ class IndexFeed:
                 _log.warning(
                     "changed contents could not be read", contents=len(content_ids), problem=error.message
                 )
-                await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
+                await pause(attempt)
             else:
                 break
         return gone > 0
