@@ -6,7 +6,15 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
-from media_gateway.core.web.parsing import check_media_type, parse_json, parse_path, parse_query, read_body
+from media_gateway.core.web.parsing import (
+    check_form_type,
+    check_media_type,
+    parse_form,
+    parse_json,
+    parse_path,
+    parse_query,
+    read_body,
+)
 from media_gateway.core.web.routing import Route
 from media_gateway.core.web.schemas import to_bytes
 
@@ -44,6 +52,9 @@ def make_endpoint(
         elif route.body is not None:
             check_media_type(request)
             passed["body"] = parse_json(route.body, await read_body(request, limit_bytes))
+        elif route.form is not None:
+            check_form_type(request)
+            passed["form"] = parse_form(route.form, await read_body(request, limit_bytes))
         answer = await route.handler(request, **passed)
         if isinstance(answer, web.StreamResponse):
             return answer

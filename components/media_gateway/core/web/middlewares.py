@@ -216,7 +216,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[FAILURE] = Failure(error.code, error.message, error if unforeseen else None)
         if request.get(PREPARED):
             raise
-        return problem_response(error)
+        return _answer(request, error)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -225,7 +225,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[FAILURE] = Failure(MediaGatewayError.code, "unhandled error", error)
         if request.get(PREPARED):
             raise
-        return problem_response(MediaGatewayError("something went wrong on our side"))
+        return _answer(request, MediaGatewayError("something went wrong on our side"))
+
+
+def _answer(request: web.Request, error: MediaGatewayError) -> web.Response:
+    route = request.app[ENDPOINTS].get(request.match_info.handler)
+    return ((route and route.answer_error) or problem_response)(error)
 
 
 def _limits(settings: CoreSettings) -> Middleware:

@@ -72,7 +72,7 @@ def make_document(name: str, summary: str, routes: Sequence[Route]) -> dict[str,
 def _schemas(routes: Iterable[Route]) -> tuple[Schemas, dict[str, Any]]:
     wanted: dict[tuple[type[BaseModel], Mode], None] = {(Problem, "serialization"): None}
     for route in routes:
-        inputs = (route.body, route.query, route.path_model)
+        inputs = (route.body, route.form, route.query, route.path_model)
         wanted.update({(model, "validation"): None for model in inputs if model})
         outputs = (route.returns, *route.responses.values())
         wanted.update({(model, "serialization"): None for model in outputs if model})
@@ -96,6 +96,9 @@ def _operation(route: Route, refs: Schemas, definitions: Mapping[str, Any]) -> d
     if route.body is not None:
         schema = refs[route.body, "validation"]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    elif route.form is not None:
+        form = {"application/x-www-form-urlencoded": {"schema": refs[route.form, "validation"]}}
+        operation["requestBody"] = {"required": True, "content": form}
     elif route.raw_body:
         operation["requestBody"] = {"required": True, "content": {"*/*": {}}}
     if route.auth.considered:

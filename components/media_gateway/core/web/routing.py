@@ -9,8 +9,12 @@ from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 from aiohttp import web
 from pydantic import BaseModel
 
+from media_gateway.core.errors import MediaGatewayError
+
 Handler = Callable[..., Awaitable[BaseModel | web.StreamResponse | None]]
 H = TypeVar("H", bound=Handler)
+ErrorAnswer = Callable[[MediaGatewayError], web.Response]
+"""Makes the answer of a failed request."""
 
 _VARIABLE = re.compile(r"\{(\w+)(?::[^{}]+)?\}")
 
@@ -47,6 +51,9 @@ class RouteOptions(TypedDict, total=False):
     ``body``, ``query``, ``path``
         Models; the parsed value is passed to the handler under that name. JSON bodies are checked strictly (no number
         from a string), query and path text is converted.
+    ``form``
+        Model of an ``application/x-www-form-urlencoded`` body, passed under that name. A repeated field is an error, an
+        empty one counts as not given (RFC 6749 section 3.1).
     ``returns``
         Model of the answer; None means an empty answer.
     ``responses``
@@ -61,11 +68,14 @@ class RouteOptions(TypedDict, total=False):
         The handler gets ``body: bytes`` as sent.
     ``body_limit_bytes``, ``timeout_ms``
         Instead of the settings of the same meaning; a timeout of 0 is none (for sockets and streams).
+    ``answer_error``
+        Makes the answer of a failure instead of a problem document, where a protocol has a shape of its own.
     ``hidden``
         Leave the route out of the document.
     """
 
     body: type[BaseModel]
+    form: type[BaseModel]
     query: type[BaseModel]
     path: type[BaseModel]
     returns: type[BaseModel]
@@ -77,6 +87,7 @@ class RouteOptions(TypedDict, total=False):
     raw_body: bool
     body_limit_bytes: int
     timeout_ms: int
+    answer_error: ErrorAnswer
     hidden: bool
 
 
@@ -89,6 +100,7 @@ class Route:
     handler: Handler
     tag: str
     body: type[BaseModel] | None = None
+    form: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     path_model: type[BaseModel] | None = None
     returns: type[BaseModel] | None = None
@@ -100,6 +112,7 @@ class Route:
     raw_body: bool = False
     body_limit_bytes: int | None = None
     timeout_ms: int | None = None
+    answer_error: ErrorAnswer | None = None
     hidden: bool = False
 
     @property
@@ -117,6 +130,7 @@ class Route:
         """Names of the keyword arguments that the handler gets beside the request."""
         wanted = {
             "body": self.body is not None or self.raw_body,
+            "form": self.form,
             "query": self.query,
             "path": self.path_model,
         }
