@@ -11,6 +11,7 @@ from media_gateway.core.web import Component
 COMPONENTS = {
     "auth": "media_gateway.auth.app:COMPONENT",
     "discovery": "media_gateway.discovery.app:COMPONENT",
+    "gateway": "media_gateway.gateway.app:COMPONENT",
     "ingestion": "media_gateway.ingestion.app:COMPONENT",
 }
 """Name to ``module:attribute``. The name is also the package's (``media_gateway.<name>``)."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from importlib import resources
+from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
@@ -28,12 +29,27 @@ class Document:
         self._routes = routes
 
     @cached_property
-    def json(self) -> bytes:
+    def made(self) -> dict[str, Any]:
+        """The document; not to be changed."""
+        return make_document(self._name, self._summary, self._routes)
+
+    @cached_property
+    def _json(self) -> bytes:
+        return orjson.dumps(self.made)
+
+    async def json(self) -> bytes:
         """The document as JSON."""
-        return orjson.dumps(make_document(self._name, self._summary, self._routes))
+        return self._json
 
 
-DOCUMENT = web.AppKey("openapi", Document)
+class Shown(Protocol):
+    """What is shown as the document of an application."""
+
+    async def json(self) -> bytes:
+        """An OpenAPI document as JSON."""
+
+
+DOCUMENT = web.AppKey("openapi", Shown)
 """The application's document."""
 
 docs_routes = RouteTable(tag="docs")
@@ -42,7 +58,7 @@ docs_routes = RouteTable(tag="docs")
 @docs_routes.get("/openapi.json", auth=Auth.NONE, hidden=True)
 async def openapi_json(request: web.Request) -> web.Response:
     """The document."""
-    return web.Response(body=request.app[DOCUMENT].json, content_type="application/json")
+    return web.Response(body=await request.app[DOCUMENT].json(), content_type="application/json")
 
 
 @docs_routes.get("/docs", auth=Auth.NONE, hidden=True)

@@ -66,6 +66,8 @@ class RouteOptions(TypedDict, total=False):
         `Auth.OPTIONAL` by default.
     ``raw_body``
         The handler gets ``body: bytes`` as sent.
+    ``unparsed``
+        The handler reads the request itself, the path's variables too, and gets nothing else.
     ``body_limit_bytes``, ``timeout_ms``
         Instead of the settings of the same meaning; a timeout of 0 is none (for sockets and streams).
     ``answer_error``
@@ -85,6 +87,7 @@ class RouteOptions(TypedDict, total=False):
     description: str
     auth: Auth
     raw_body: bool
+    unparsed: bool
     body_limit_bytes: int
     timeout_ms: int
     answer_error: ErrorAnswer
@@ -110,6 +113,7 @@ class Route:
     description: str = ""
     auth: Auth = Auth.OPTIONAL
     raw_body: bool = False
+    unparsed: bool = False
     body_limit_bytes: int | None = None
     timeout_ms: int | None = None
     answer_error: ErrorAnswer | None = None
@@ -153,7 +157,7 @@ class Route:
                 f"{where}: the handler takes {sorted(parameters)}, the route passes {sorted(self.passed)}"
             )
         fields = set(self.path_model.model_fields) if self.path_model else set()
-        if fields != set(self.variables):
+        if fields != set(self.variables) and not self.unparsed:
             raise TypeError(
                 f"{where}: the path's variables are {self.variables}, its model's fields {sorted(fields)}"
             )
