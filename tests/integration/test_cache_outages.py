@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from media_gateway.core.adapters.embedded.redis import EmbeddedRedis
 from media_gateway.core.adapters.redis import RedisHandle
-from media_gateway.discovery.cache import AnswerCache, CacheKey, CacheState, CacheStore, Computed
-from media_gateway.discovery.cache.asking import POLICY
+from media_gateway.core.cache import CacheStore
+from media_gateway.core.cache.asking import POLICY
+from media_gateway.discovery.cache import AnswerCache, CacheKey, CacheState, Computed
 from media_gateway.discovery.generation import TRUST_S, CatalogueGeneration
 from tests.support.own_servers import killed, paused
 from tests.support.waiting import eventually

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from media_gateway.core.adapters.redis import RedisHandle
+from media_gateway.core.cache import CacheStore
 from media_gateway.core.deadline import Deadline, current_deadline, deadline_scope
 from media_gateway.core.errors import DeadlineExceededError, InvalidInputError, UnavailableError
 from media_gateway.discovery.cache import (
@@ -15,7 +16,6 @@ from media_gateway.discovery.cache import (
     AnswerCache,
     CacheKey,
     CacheState,
-    CacheStore,
     Computed,
 )
 from media_gateway.discovery.cache.answers import FRESH_SHARE, JITTER

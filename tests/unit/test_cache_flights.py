@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from media_gateway.core.cache.flights import Flights
 from media_gateway.core.errors import DeadlineExceededError, UnavailableError
-from media_gateway.discovery.cache.flights import Flights
 from tests.support.waiting import eventually
 
 

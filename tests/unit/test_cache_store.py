@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from media_gateway.core.adapters.redis import RedisHandle
+from media_gateway.core.cache.asking import Impatience
+from media_gateway.core.cache.lookups import MOST_AT_ONCE
+from media_gateway.core.cache.store import CacheStore
+from media_gateway.core.cache.writes import ENTRY_OVERHEAD_BYTES, MOST_WAITING, VALUE_LIMIT_BYTES
 from media_gateway.core.errors import DeadlineExceededError, UnavailableError
-from media_gateway.discovery.cache.asking import Impatience
-from media_gateway.discovery.cache.lookups import MOST_AT_ONCE
-from media_gateway.discovery.cache.store import CacheStore
-from media_gateway.discovery.cache.writes import ENTRY_OVERHEAD_BYTES, MOST_WAITING, VALUE_LIMIT_BYTES
 from tests.support.waiting import eventually
 
 PATIENT_MS = 5_000.0

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from media_gateway.core.adapters.redis import RedisHandle
+from media_gateway.core.cache import CacheStore
 from media_gateway.discovery.cache import (
     FULL_TTL_S,
     AnswerCache,
     Answered,
     AskedSearch,
     CacheState,
-    CacheStore,
     Computed,
     search_key,
 )

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from media_gateway.core.adapters.redis import RedisHandle
+from media_gateway.core.cache import CacheStore
 from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.errors import UnavailableError
-from media_gateway.discovery.cache import CacheStore, ValueCache, embeddings, intents
+from media_gateway.discovery.cache import ValueCache, embeddings, intents
 from media_gateway.discovery.cache.values import EMBEDDING_TTL_S, INTENT_TTL_S, RECENT_COUNT, RECENT_S
 from tests.support.waiting import eventually
 

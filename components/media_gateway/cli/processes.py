@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +59,16 @@ class ComponentProcess:
         Of the machine; its drain time bounds the stop.
     log_path
         Where its log lines go.
+    addresses
+        Variables by which it finds the other components, where the environment has none.
     """
 
-    def __init__(self, address: Address, settings: CoreSettings, log_path: Path) -> None:
+    def __init__(
+        self, address: Address, settings: CoreSettings, log_path: Path, addresses: Mapping[str, str]
+    ) -> None:
         self.address = address
         self._log_path = log_path
+        self._addresses = addresses
         self._drain_s = settings.drain_timeout_s + 5
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -109,7 +115,7 @@ class ComponentProcess:
         }
         command = (sys.executable, "-m", "media_gateway.cli", "serve", self.address.name)
         stop_signals = ((signal.SIGTERM, self._drain_s),)
-        environment = {**os.environ, **own}
+        environment = {**self._addresses, **os.environ, **own}
         folder = Path("/")
         self._child = Child(
             Command(command, folder, self._log_path, stop_signals, environment=environment), account=None

@@ -17,7 +17,7 @@ from media_gateway.core.adapters.embedded.state import StateFolder
 from media_gateway.core.bootstrap import BackendName, Backends, open_backends
 from media_gateway.core.errors import NotConfiguredError
 from media_gateway.core.migrations import migrate
-from media_gateway.core.settings import CoreSettings, load_settings
+from media_gateway.core.settings import PREFIX, CoreSettings, load_settings
 from media_gateway.core.web import Component, RunningComponent, check_host, metrics_server, start_component
 
 ALWAYS_OPEN: frozenset[BackendName] = frozenset({"database", "redis", "vectors", "events", "embedder"})
@@ -71,6 +71,10 @@ class Plan:
             Address(name, host, component.port + self.port_offset, metrics[name])
             for name, component in self.components.items()
         ]
+
+    def service_addresses(self) -> dict[str, str]:
+        """Settings by which the components find each other, such as ``discovery_url``."""
+        return {f"{address.name}_url": address.url for address in self.addresses()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,12 @@ async def _start_here(plan: Plan, shared: Running, stack: AsyncExitStack) -> dic
     stack.push_async_callback(drain)
     for component in plan.components.values():
         settings = load_settings(component.settings).model_copy(update=servers)
+        found = {
+            name: address
+            for name, address in plan.service_addresses().items()
+            if getattr(settings, name, "") is None  # one of the environment counts more
+        }
+        settings = settings.model_copy(update=found)
         port = component.port + plan.port_offset
         components.append(await start_component(component, settings, shared.backends, port=port))
     return {component.name: component.url for component in components}
@@ -194,8 +204,9 @@ async def _start_here(plan: Plan, shared: Running, stack: AsyncExitStack) -> dic
 async def _start_processes(plan: Plan, shared: Running, stack: AsyncExitStack) -> dict[str, str]:
     """Each component in a process of its own; they join the private servers by the state folder."""
     folder = StateFolder(plan.settings.state_path)
+    found = {f"{PREFIX}{name.upper()}": address for name, address in plan.service_addresses().items()}
     processes = [
-        ComponentProcess(address, shared.settings, folder.log_file(address.name))
+        ComponentProcess(address, shared.settings, folder.log_file(address.name), found)
         for address in plan.addresses()
     ]
 

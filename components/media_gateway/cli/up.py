@@ -242,13 +242,14 @@ def _print_what_to_try(plan: Plan, run: Running, steps: Steps) -> None:
 
 def _tries(urls: Mapping[str, str], token: str) -> list[str]:
     found = []
-    if url := urls.get("discovery"):
+    door = urls.get("gateway")
+    if "discovery" in urls and (url := door or urls["discovery"]):
         body = json.dumps(FIRST_SEARCH)
         found += [
             f"curl -s {url}/api/v1/search -H 'Content-Type: application/json' -d '{body}'",
             f"curl -s '{url}/api/v1/content/trending?limit=5'",
         ]
-    if url := urls.get("ingestion"):
+    if "ingestion" in urls and (url := door or urls["ingestion"]):
         found.append(f'curl -s {url}/api/v1/ingestion/jobs -H "Authorization: Bearer $({token})"')
     return found
 

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from media_gateway.core.bootstrap import open_language_model
+from media_gateway.core.cache import CacheStore
 from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.outbox import EVENTS, OutboxRelay, RelayPolicy, publish_to
 from media_gateway.core.web import Component, Context
@@ -14,7 +15,7 @@ from media_gateway.discovery.activity_routes import ANALYTICS, activity_routes
 from media_gateway.discovery.admin_routes import EDITOR, REPORTS, admin_routes
 from media_gateway.discovery.analytics import Analytics, SearchRetention
 from media_gateway.discovery.answers import SearchAnswers
-from media_gateway.discovery.cache import AnswerCache, CacheStore, ValueCache, embeddings, intents
+from media_gateway.discovery.cache import AnswerCache, ValueCache, embeddings, intents
 from media_gateway.discovery.generation import CatalogueGeneration
 from media_gateway.discovery.index_feed import Indexes, IndexFeed
 from media_gateway.discovery.legs import Leg, TextLeg, TitleLeg, VectorLeg

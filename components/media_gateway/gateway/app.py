@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from media_gateway.core.cache import CacheStore
 from media_gateway.core.web import Component, Context
 from media_gateway.core.web.docs import DOCUMENT, Document
 from media_gateway.gateway.cors import CORS, CrossOrigin
@@ -10,6 +11,7 @@ from media_gateway.gateway.document import MergedDocument
 from media_gateway.gateway.doors import Doors
 from media_gateway.gateway.forwarding import open_session
 from media_gateway.gateway.overall import OverallHealth
+from media_gateway.gateway.response_cache import ResponseCache
 from media_gateway.gateway.routes import DOORS, OVERALL, forwarded_routes, own_routes
 from media_gateway.gateway.settings import Settings
 
@@ -20,7 +22,9 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
     app = context.app
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
-        doors = Doors(context.settings, session, context.backends.redis)
+        store = CacheStore(context.backends.redis)
+        stack.push_async_callback(store.close)
+        doors = Doors(context.settings, session, context.backends.redis, ResponseCache(store))
         app[DOORS] = doors
         app[OVERALL] = OverallHealth(session, doors.addresses)
         stack.push_async_callback(app[OVERALL].close)

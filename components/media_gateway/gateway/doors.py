@@ -9,6 +9,7 @@ from media_gateway.core.errors import NotConfiguredError
 from media_gateway.core.settings import PREFIX
 from media_gateway.gateway.addresses import check_path, service_url
 from media_gateway.gateway.forwarding import PATIENCE, Forwarder, own_headers
+from media_gateway.gateway.response_cache import ResponseCache
 from media_gateway.gateway.settings import Settings
 from media_gateway.gateway.sockets import relay_socket
 from media_gateway.gateway.table import Forward, Upstream
@@ -23,10 +24,15 @@ class Doors:
         Connections to all services; closed by whoever opened it.
     redis
         Where replicas share which service is left alone.
+    kept
+        Answers that need not be asked for again.
     """
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession, redis: RedisHandle) -> None:
+    def __init__(
+        self, settings: Settings, session: aiohttp.ClientSession, redis: RedisHandle, kept: ResponseCache
+    ) -> None:
         self._session = session
+        self._kept = kept
         self._body_limit = settings.body_limit_bytes
         self.addresses = {
             upstream: url for upstream in Upstream if (url := getattr(settings, f"{upstream.value}_url"))
@@ -66,4 +72,8 @@ class Doors:
             return await relay_socket(request, self._session, target, own_headers(request))
         method = forward.target_method or request.method
         forwarder = self._forwarders[forward.upstream]
-        return await forwarder.forward(request, method, target, body_limit=self._body_limit)
+        return await self._kept.answer(
+            request,
+            forward,
+            lambda: forwarder.forward(request, method, target, body_limit=self._body_limit),
+        )

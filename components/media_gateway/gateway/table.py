@@ -93,10 +93,10 @@ DISCOVERY = (
     _get("/api/v1/content/trending", kept_s=60),
     _get("/api/v1/content/popular", kept_s=60),
     _get("/api/v1/content/expiring", kept_s=60),
-    _get("/api/v1/content/{content_id}", kept_s=300),
+    _get("/api/v1/content/{content_id}", kept_s=60),
     _get("/api/v1/content/{content_id}/availability", kept_s=60),
-    _get("/api/v1/content/{content_id}/similar", kept_s=300),
-    _get("/api/v1/genres", kept_s=300),
+    _get("/api/v1/content/{content_id}/similar", kept_s=60),
+    _get("/api/v1/genres", kept_s=60),
     *_all(
         Upstream.DISCOVERY,
         ADMIN,

@@ -12,7 +12,6 @@ from media_gateway.discovery.cache.answers import (
     Computed,
 )
 from media_gateway.discovery.cache.keys import AskedSearch, CacheKey, normalised_query, search_key
-from media_gateway.discovery.cache.store import CacheStore
 from media_gateway.discovery.cache.values import ValueCache, ValueKind, embeddings, intents
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "AskedSearch",
     "CacheKey",
     "CacheState",
-    "CacheStore",
     "Computed",
     "ValueCache",
     "ValueKind",

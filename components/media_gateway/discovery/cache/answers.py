@@ -15,10 +15,9 @@ from struct import Struct
 import structlog
 from prometheus_client import Counter, Histogram
 
+from media_gateway.core.cache import CacheStore, Flights
 from media_gateway.core.errors import MediaGatewayError
-from media_gateway.discovery.cache.flights import Flights
 from media_gateway.discovery.cache.keys import CacheKey
-from media_gateway.discovery.cache.store import CacheStore
 
 FULL_TTL_S = 1_800.0
 """How long a whole answer is kept."""

@@ -15,10 +15,9 @@ import numpy as np
 import orjson
 from prometheus_client import Counter
 
+from media_gateway.core.cache import CacheStore, Flights
 from media_gateway.core.domain.vectors import Vector
 from media_gateway.core.errors import MediaGatewayError
-from media_gateway.discovery.cache.flights import Flights
-from media_gateway.discovery.cache.store import CacheStore
 
 V = TypeVar("V")
 

@@ -12,8 +12,8 @@ import structlog
 from prometheus_client import Counter
 
 from media_gateway.core.adapters.redis import translated
+from media_gateway.core.cache.asking import SparingClient
 from media_gateway.core.errors import MediaGatewayError
-from media_gateway.discovery.cache.asking import SparingClient
 
 VALUE_LIMIT_BYTES = 1 << 20
 """A larger value is not kept: it would hold up the lookups beside it."""

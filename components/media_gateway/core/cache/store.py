@@ -1,18 +1,18 @@
-"""Values in Redis that can be done without: what all of discovery's caches are kept in, one object a process.
+"""Values in Redis that can be done without: what a component's caches are kept in, one object a component.
 
 Redis may be slow, full or gone. Reading then fails soon, storing is dropped and counted, and after a few failures Redis
-is left alone for a second; a search goes on without it.
+is left alone for a second; whoever asked goes on without it.
 """
 
 import asyncio
 
 from media_gateway.core.adapters.redis import RedisHandle
-from media_gateway.discovery.cache.asking import SparingClient
-from media_gateway.discovery.cache.lookups import Lookups
-from media_gateway.discovery.cache.writes import Writes
+from media_gateway.core.cache.asking import SparingClient
+from media_gateway.core.cache.lookups import Lookups
+from media_gateway.core.cache.writes import Writes
 
 PATIENCE_MS = 20.0
-"""Longest a lookup may take, in milliseconds: about as long as a search without a cache."""
+"""Longest a lookup may take, in milliseconds: about as long as what is kept takes to make."""
 
 MOST_BYTES = 64 << 20
 """What one process keeps at most: some 7,000 answers, a quarter of the embedded Redis."""

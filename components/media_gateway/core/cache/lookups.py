@@ -8,8 +8,8 @@ import asyncio
 from itertools import islice
 from typing import Any
 
+from media_gateway.core.cache.asking import SparingClient
 from media_gateway.core.errors import MediaGatewayError, UnavailableError
-from media_gateway.discovery.cache.asking import SparingClient
 
 MOST_AT_ONCE = 64
 """Keys in one question: at 9 KB a value, half a megabyte, which a server sends in about a millisecond."""
