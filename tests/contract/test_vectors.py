@@ -92,6 +92,11 @@ def direction(seed: int) -> np.ndarray:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
+def payload_of(hit: VectorHit) -> VectorPayload:
+    assert hit.payload is not None
+    return hit.payload
+
+
 def point(number: int, vector: np.ndarray | None = None, **payload: Any) -> VectorPoint:
     fields = {"title": f"Film {number}", "content_type": "movie", **payload}
     return VectorPoint(
@@ -118,12 +123,14 @@ async def test_stored_point_is_found_first_with_its_payload(index: VectorIndex) 
     assert first.content_id == content_id(7)
     assert first.similarity == pytest.approx(1.0, abs=2e-3)
     assert first.payload == payload
+    (bare, *_) = await index.search(direction(7), top_k=3, with_payload=False)
+    assert (bare, bare.payload) == (first, None)
 
 
 async def test_unknown_year_and_empty_sets_come_back_as_they_went_in(index: VectorIndex) -> None:
     await index.upsert_batch([point(1)])
     (hit,) = await index.search(direction(1), top_k=5)
-    assert (hit.payload.genres, hit.payload.platforms, hit.payload.release_year) == ((), (), None)
+    assert (payload_of(hit).genres, payload_of(hit).platforms, payload_of(hit).release_year) == ((), (), None)
 
 
 async def test_hits_come_best_first_and_no_more_than_asked(index: VectorIndex) -> None:
@@ -144,14 +151,14 @@ async def test_storing_again_replaces_vector_and_payload(index: VectorIndex) -> 
     (hit,) = await index.search(direction(55), top_k=5)
 
     assert hit.similarity == pytest.approx(1.0, abs=2e-3)
-    assert (hit.payload.title, hit.payload.genres) == ("New title", ("comedy",))
+    assert (payload_of(hit).title, payload_of(hit).genres) == ("New title", ("comedy",))
     assert await index.count() == 1
 
 
 async def test_of_two_points_with_one_id_in_a_batch_the_last_counts(index: VectorIndex) -> None:
     await index.upsert_batch([point(1, title="first"), point(2), point(1, title="last")])
     (hit, *_) = await index.search(direction(1), top_k=5)
-    assert hit.payload.title == "last"
+    assert payload_of(hit).title == "last"
     assert await index.count() == 2
 
 
@@ -338,7 +345,7 @@ async def test_concurrent_writers_of_the_same_points_all_succeed(index: VectorIn
         await index.upsert_batch(batch)
 
     await asyncio.gather(*(write(writer) for writer in range(6)))
-    titles = {hit.payload.title for hit in await index.search(direction(0), top_k=100)}
+    titles = {payload_of(hit).title for hit in await index.search(direction(0), top_k=100)}
     assert await index.count() == 40
     assert titles <= {f"by {writer}" for writer in range(6)}
 

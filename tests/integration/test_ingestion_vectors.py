@@ -98,11 +98,9 @@ async def test_ingested_film_is_found_again_by_similarity(
     on_netflix = VectorFilter(platforms_any=("netflix",), genres_any=("horror",), content_types=("movie",))
     assert await nearest(index, embedder, "robot city", on_netflix) == [shark]
     hit = (await index.search((await embedder.embed(["shark"]))[0], top_k=1))[0]
-    assert (hit.payload.title, hit.payload.platforms, hit.payload.release_year) == (
-        "The Reef",
-        ("netflix",),
-        1951,
-    )
+    payload = hit.payload
+    assert payload is not None
+    assert (payload.title, payload.platforms, payload.release_year) == ("The Reef", ("netflix",), 1951)
 
 
 @pytest.mark.models

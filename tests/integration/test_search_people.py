@@ -127,6 +127,20 @@ async def test_limits_of_a_profile_hold_on_every_path(discovery):
     assert {one["text"] for one in answer["suggestions"]} == {"Quiet", "Quiet Day", "Quiet Evening"}
 
 
+async def test_what_limits_leave_out_is_not_shown_by_its_id_either(discovery):
+    limited = bearer(content_rating_limit="PG-13")
+    seen: dict[str, set[tuple[int, str | None]]] = {}
+    for film in FILMS:
+        for path in (f"/api/v1/content/{film.id}", f"/api/v1/content/{film.id}/availability"):
+            status, answer = await discovery.get(path, headers=limited)
+            assert (await discovery.get(path))[0] == 200
+            seen.setdefault(film.title, set()).add((status, answer.get("code")))
+    shown = {title for title, answers in seen.items() if answers == {(200, None)}}
+    hidden = {title for title, answers in seen.items() if answers == {(403, "permission_denied")}}
+    assert shown == {"Quiet Day", "Quiet Evening", "Quiet"}
+    assert shown | hidden == {film.title for film in FILMS}
+
+
 async def test_a_request_can_narrow_limits_and_never_widen_them(discovery):
     limited = bearer(content_rating_limit="PG-13", blocked_genres=["comedy"])
     wider = {"content_rating_limit": "NC-17", "blocked_genres": []}

@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from media_gateway.core.errors import UnavailableError
+from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.legs import TextLeg, TitleLeg
 from media_gateway.discovery.model_reader import ModelReader
@@ -16,7 +17,9 @@ from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchQuery, SearchResult, SearchService
 from media_gateway.discovery.suggestions import Spelling, Suggestions
-from media_gateway.discovery.text_index import TextIndex
+from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons
+from media_gateway.discovery.text_index.analysis import fold
+from media_gateway.discovery.text_index.schema import wording_of
 
 EVERYTHING = SearchFilter()
 
@@ -68,3 +71,8 @@ def search(
 def titles(index: TextIndex, text: str, where: SearchFilter = EVERYTHING, *, limit: int = 20) -> list[str]:
     """The titles of that page."""
     return [result.content.title for result in search(index, text, where, limit=limit)]
+
+
+def why(query: str, content: IndexedContent) -> list[str]:
+    """Why the content would be found."""
+    return match_reasons(analyse(query), content, wording_of(content, fold(content.overview or "")))

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from media_gateway.discovery.documents import IndexedContent, Offer, Person
 from media_gateway.discovery.filters import SearchFilter
 from media_gateway.discovery.text_index import TextIndex, analyse, certainty, match_reasons
-from tests.support.searching import search, titles
+from tests.support.searching import search, titles, why
 
 ANYTHING = SearchFilter()
 
@@ -181,7 +181,7 @@ def test_no_text_breaks_a_search(index, text):
     assert scores == sorted(scores, reverse=True)
     assert found.total >= len(scores)
     for hit in found.hits:
-        assert all(match_reasons(analyse(text), index.contents([hit.content_id])[hit.content_id]))
+        assert all(match_reasons(analyse(text), *index.worded([hit.content_id])[hit.content_id]))
 
 
 @given(st.lists(st.floats(min_value=0, max_value=2e6), min_size=2))
@@ -253,8 +253,7 @@ def test_comparison_names_what_is_stale_missing_or_too_many(index):
     ],
 )
 def test_reasons_say_what_matched_where(query, title, reasons):
-    parsed = analyse(query)
-    assert reasons in [match_reasons(parsed, content) for content in FILMS if content.title == title]
+    assert reasons in [why(query, content) for content in FILMS if content.title == title]
 
 
 def test_what_is_kept_comes_back_whole(index):

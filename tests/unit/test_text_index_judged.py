@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from media_gateway.discovery.documents import IndexedContent, Person
-from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons
+from media_gateway.discovery.text_index import TextIndex
 from media_gateway.discovery.text_index.analysis import (
     decade_of,
     last_names,
@@ -13,7 +13,7 @@ from media_gateway.discovery.text_index.analysis import (
     sequel_keys,
     singular,
 )
-from tests.support.searching import titles
+from tests.support.searching import titles, why
 
 
 def film(title, year, genres="", **facts) -> IndexedContent:
@@ -84,7 +84,7 @@ def index():
 
 def reasons(query: str, title: str) -> list[str]:
     content = next(content for content in FILMS if content.title == title)
-    return match_reasons(analyse(query), content)
+    return why(query, content)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Made by the schemas from a request, narrowed by the understanding of a query and by a profile's parental limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self, TypeVar
 
@@ -140,6 +140,17 @@ class ParentalLimits:
 
     maturity_level: int | None = None
     blocked_genres: tuple[str, ...] = ()
+
+    @property
+    def allow_everything(self) -> bool:
+        """Whether there are none."""
+        return self.maturity_level is None and not self.blocked_genres
+
+    def allow(self, maturity_rating: str | None, genres: Collection[str]) -> bool:
+        """Whether a content of this rating and these genres may be seen."""
+        level = MATURITY_LEVELS.get(maturity_rating or "")
+        rated_well = self.maturity_level is None or (level is not None and level <= self.maturity_level)
+        return rated_well and not set(self.blocked_genres).intersection(genres)
 
 
 def _both(from_a: N | None, from_b: N | None, to_a: N | None, to_b: N | None) -> tuple[N | None, N | None]:

@@ -181,7 +181,7 @@ class VectorLeg:
     async def _judged(
         self, vector: Vector, where: SearchFilter, known: VectorFilter, top_k: int
     ) -> list[Candidate]:
-        hits = await self._vectors.search(vector, top_k=top_k, where=known)
+        hits = await self._vectors.search(vector, top_k=top_k, where=known, with_payload=False)
         # Also without a filter: a vector may be of a content that is gone.
         passing = await _beside(self._threads, self._index.passing, [hit.content_id for hit in hits], where)
         found = [Candidate(hit.content_id, hit.similarity) for hit in hits if hit.content_id in passing]

@@ -187,8 +187,8 @@ class Asked:
         hits = [(at, stem) for at, stem in enumerate(wording.overview) if stem in self.rarity]
         found = {stem for _, stem in hits}
         found.update(stem for stem in wording.facts if stem in self.rarity)
-        people = {word for name in wording.names for word in name.split(" ")}
-        found.update(stem for stem, term in self.terms.items() if term in people)
+        people = f" {' '.join(wording.names)} "
+        found.update(stem for stem, term in self.terms.items() if f" {term} " in people)
         whole = sum(self.rarity.values()) or 1.0
         named = sum(" " in name and f" {name} " in self.key for name in wording.names)
         return Features(

@@ -165,8 +165,12 @@ async def genres(request: web.Request) -> GenresResponse:
     summary="Everything about a content",
 )
 async def content(request: web.Request, path: ContentPath) -> ContentView:
-    """404 with code `not_found` for an id that never was, `content_removed` for one that is no more."""
-    return ContentView.from_domain(await request.app[CATALOGUE].content(path.content_id))
+    """404 with code `not_found` for an id that never was, `content_removed` for one that is no more.
+
+    403 where the limits of the caller's profile leave it out.
+    """
+    found = await request.app[CATALOGUE].content(path.content_id, limits_of(request))
+    return ContentView.from_domain(found)
 
 
 @routes.get(
@@ -181,5 +185,5 @@ async def availability(
     request: web.Request, path: ContentPath, query: AvailabilityQuery
 ) -> AvailabilityResponse:
     """Offerings in effect now, each with the source that lists it."""
-    found = await request.app[CATALOGUE].availability(path.content_id, query.to_domain())
+    found = await request.app[CATALOGUE].availability(path.content_id, query.to_domain(), limits_of(request))
     return AvailabilityResponse.from_domain(*found)

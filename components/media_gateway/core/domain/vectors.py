@@ -62,11 +62,11 @@ class VectorFilter:
 
 @dataclass(frozen=True, slots=True)
 class VectorHit:
-    """A found content: cosine similarity in [-1, 1], best first."""
+    """A found content: cosine similarity in [-1, 1], best first, and its payload unless that was not wanted."""
 
     content_id: UUID
     similarity: float
-    payload: VectorPayload = field(compare=False)
+    payload: VectorPayload | None = field(compare=False)
 
 
 def unit_vector(vector: Vector, *, dimension: int, field_name: str = "vector") -> Vector:

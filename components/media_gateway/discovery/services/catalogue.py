@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 from uuid import UUID
 
+from media_gateway.core.errors import PermissionDeniedError
 from media_gateway.discovery.decay import Window
 from media_gateway.discovery.documents import (
     ContentDetails,
@@ -16,7 +17,7 @@ from media_gateway.discovery.documents import (
     Popular,
     Trend,
 )
-from media_gateway.discovery.filters import SearchFilter
+from media_gateway.discovery.filters import ParentalLimits, SearchFilter
 from media_gateway.discovery.platforms import check_platforms
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.store import CatalogueReader, OfferingFilter
@@ -60,26 +61,33 @@ class CatalogueService:
         self._threads = parts.threads
         self._is_whole = parts.is_whole
 
-    async def content(self, content_id: UUID) -> ContentDetails:
+    async def content(self, content_id: UUID, limits: ParentalLimits) -> ContentDetails:
         """Everything about a content; an id that was merged away gives the content that took it in.
 
         Raises
         ------
         NotFoundError
             There is no such content; `store.ContentRemovedError` if there was.
+        PermissionDeniedError
+            The profile's limits leave it out.
         """
-        return await self._catalogue.details(content_id)
+        found = await self._catalogue.details(content_id)
+        if not limits.allow(found.content.maturity_rating, found.content.genres or ()):
+            raise PermissionDeniedError("the limits of this profile leave the content out")
+        return found
 
     async def availability(
-        self, content_id: UUID, wanted: OfferingFilter
+        self, content_id: UUID, wanted: OfferingFilter, limits: ParentalLimits
     ) -> tuple[UUID, list[ListedOffering]]:
         """The content's present id and where it can be watched.
 
         Raises
         ------
-        NotFoundError
+        NotFoundError, PermissionDeniedError
             As `content`.
         """
+        if not limits.allow_everything:
+            await self.content(content_id, limits)
         return await self._catalogue.offerings(content_id, wanted)
 
     async def similar(

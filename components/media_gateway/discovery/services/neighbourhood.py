@@ -63,7 +63,7 @@ class Neighbourhood:
         if vector is None:
             return {}
         where = VectorFilter(exclude_ids=(content_id,))
-        hits = await self._vectors.search(vector, top_k=NEIGHBOURS, where=where)
+        hits = await self._vectors.search(vector, top_k=NEIGHBOURS, where=where, with_payload=False)
         return {hit.content_id: hit.similarity for hit in hits}
 
     def _alike(

@@ -26,7 +26,14 @@ from media_gateway.discovery.services.gathering import BUCKETS, Found, ask_legs
 from media_gateway.discovery.services.neighbourhood import Neighbourhood
 from media_gateway.discovery.services.reading import QueryReading, Read, without_conditions
 from media_gateway.discovery.suggestions import Spelling
-from media_gateway.discovery.text_index import Summary, TextIndex, analyse, certainty, match_reasons
+from media_gateway.discovery.text_index import (
+    Summary,
+    TextIndex,
+    Wording,
+    analyse,
+    certainty,
+    match_reasons,
+)
 from media_gateway.discovery.understanding import Facts, Reference, Understanding, fact_reasons
 
 A = TypeVarTuple("A")
@@ -279,18 +286,18 @@ class SearchService:
         page = pool.ordered[first : first + query.page_size]
         if all_matches and len(page) < query.page_size and text.total > len(text.candidates):
             page += self._beyond(understood, query, pool, wanted=query.page_size - len(page))
-        contents = self._index.contents([one.content_id for one in page])
+        found = self._index.worded([one.content_id for one in page])
         results = tuple(
             SearchResult(
-                content,
+                found[one.content_id][0],
                 one.relevance,
                 one.scores,
-                _reasons(understood, content, one, pool.reasons),
+                _reasons(understood, found[one.content_id], one, pool.reasons),
                 one.features,
             )
             for one in page
             # A content removed since the candidates were found is left out.
-            if (content := contents.get(one.content_id)) is not None
+            if one.content_id in found
         )
         if words.kind is not None or understood.asked.references:
             return results, summary, None
@@ -315,18 +322,19 @@ class SearchService:
 
 def _reasons(
     understood: Understanding,
-    content: IndexedContent,
+    found: tuple[IndexedContent, Wording],
     result: Fused,
     likenesses: Mapping[UUID, tuple[str, ...]],
 ) -> tuple[str, ...]:
     """Why a content is a result, strongest first; never empty."""
+    content, wording = found
     by_facts = fact_reasons(understood.asked, content)
-    by_words = match_reasons(understood.words, content)
+    by_words = match_reasons(understood.words, content, wording)
     if understood.words.kind is not None:
         # The words of "from the fifties" are the facts; only a title says more.
         by_words = [reason for reason in by_words if reason.startswith("title")]
-    found = dict.fromkeys((*likenesses.get(content.content_id, ()), *by_words, *by_facts))
-    if not found:
+    reasons = dict.fromkeys((*likenesses.get(content.content_id, ()), *by_words, *by_facts))
+    if not reasons:
         title, meaning = result.scores.get("title", 0.0), result.scores.get("vector", 0.0)
-        found = dict.fromkeys(["title is similar" if title >= meaning else "similar in meaning"])
-    return tuple(found)[:MAX_REASONS]
+        reasons = dict.fromkeys(["title is similar" if title >= meaning else "similar in meaning"])
+    return tuple(reasons)[:MAX_REASONS]

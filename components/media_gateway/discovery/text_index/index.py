@@ -6,8 +6,8 @@ the same time. Must not read the database or the bus.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Self
 from uuid import UUID
 
 import tantivy
@@ -19,6 +19,7 @@ from media_gateway.discovery.text_index import query as queries
 from media_gateway.discovery.text_index.analysis import GRAM_QUERY_LIMIT, QueryText, loose
 from media_gateway.discovery.text_index.conditions import filtered, these
 from media_gateway.discovery.text_index.facets import Summary, summarised
+from media_gateway.discovery.text_index.frequencies import Frequencies
 from media_gateway.discovery.text_index.likeness import title_likeness
 from media_gateway.discovery.text_index.schema import build_schema, document_of, join_id, register_tokenizers
 from media_gateway.discovery.text_index.wording import Wording
@@ -35,7 +36,20 @@ WRITER_HEAP_BYTES = 15_000_000
 BUILT_QUERIES = 256
 """Queries kept as they were built, until the next commit."""
 
-Built = dict[tuple[QueryText, bool], tantivy.Query]
+
+@dataclass(slots=True)
+class _View:
+    """The index as of one commit, and what was found out about it: true for as long as the view is used."""
+
+    searcher: tantivy.Searcher
+    counted: Frequencies
+    built: dict[tuple[QueryText, bool], tantivy.Query] = field(default_factory=dict)
+    places: dict[UUID, tantivy.DocAddress] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, index: tantivy.Index) -> Self:
+        searcher = index.searcher()
+        return cls(searcher, Frequencies(searcher))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +85,7 @@ class TextIndex:
         self._writing = threading.Lock()
         self._revisions: dict[UUID, int] = {}
         self._checksum = 0
-        self._built: Built = {}
+        self._view = _View.of(self._index)
 
     def __len__(self) -> int:
         return len(self._revisions)
@@ -93,7 +107,7 @@ class TextIndex:
         with self._writing:
             self._writer.commit()
             self._index.reload()
-            self._built = {}
+            self._view = _View.of(self._index)
 
     def fingerprint(self) -> Fingerprint:
         """Of what was applied, to be compared with that of the catalogue."""
@@ -114,10 +128,10 @@ class TextIndex:
         found = TextHits((), 0, strict=True)
         if not query.words:
             return found
-        built, searcher = self._built, self._index.searcher()
+        view = self._view
         for strict in (True, False):
-            asked = filtered(self._schema, self._asked(built, searcher, query, strict=strict), where)
-            found = self._page(searcher, asked, offset=offset, limit=limit, strict=strict)
+            asked = filtered(self._schema, self._asked(view, query, strict=strict), where)
+            found = self._page(view, asked, offset=offset, limit=limit, strict=strict)
             if found.total or len(query.terms) < 2:
                 break
         return found
@@ -126,11 +140,11 @@ class TextIndex:
         """Contents whose title is like the whole query, most alike first; the score is the likeness, 0 to 1."""
         if not query.words or len(query.key) > GRAM_QUERY_LIMIT:
             return []
-        searcher = self._index.searcher()
+        searcher = self._view.searcher
         asked = filtered(self._schema, queries.nearly(self._schema, query), where)
         found = searcher.search(asked, limit, count=False, weight_by_field="prior")
-        cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
-        contents = (IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None)
+        cards = (_stored(searcher.doc(address), "card") for _, address in found.hits)
+        contents = map(IndexedContent.from_bytes, cards)
         hits = [TextHit(content.content_id, title_likeness(query, content.titles)) for content in contents]
         # Sorted by likeness alone, equals stay in the order of the index: that of popularity.
         return sorted(hits, key=lambda hit: -hit.score)
@@ -141,32 +155,32 @@ class TextIndex:
             return {content_id for content_id in content_ids if content_id in self._revisions}
         if not content_ids:
             return set()
-        searcher = self._index.searcher()
+        view = self._view
         asked = filtered(self._schema, these(self._schema, content_ids), where)
-        found = searcher.search(asked, len(content_ids), count=False)
-        return set(self._ids(searcher, [address for _, address in found.hits]))
+        found = view.searcher.search(asked, len(content_ids), count=False)
+        return set(self._ids(view, [address for _, address in found.hits]))
 
     def selected(self, where: SearchFilter, *, limit: int) -> tuple[list[UUID], int]:
         """Ids of contents that pass the filter, at most so many, and how many do."""
-        searcher = self._index.searcher()
+        view = self._view
         asked = filtered(self._schema, tantivy.Query.all_query(), where)
-        found = searcher.search(asked, limit, count=True)
+        found = view.searcher.search(asked, limit, count=True)
         total: int = found.count  # type: ignore[attr-defined]  # missing in the library's stubs
-        return self._ids(searcher, [address for _, address in found.hits]), total
+        return self._ids(view, [address for _, address in found.hits]), total
 
     def sharing(self, content: IndexedContent, where: SearchFilter, *, limit: int) -> list[UUID]:
         """Ids of contents that share series, people, keywords or genres with one, itself among them."""
-        searcher = self._index.searcher()
-        asked = filtered(self._schema, queries.sharing(self._schema, searcher, content), where)
-        found = searcher.search(asked, limit, count=False)
-        return self._ids(searcher, [address for _, address in found.hits])
+        view = self._view
+        asked = filtered(self._schema, queries.sharing(self._schema, view.counted, content), where)
+        found = view.searcher.search(asked, limit, count=False)
+        return self._ids(view, [address for _, address in found.hits])
 
     def popular(self, where: SearchFilter, *, limit: int) -> list[UUID]:
         """Ids of contents that pass the filter, the most popular first."""
-        searcher = self._index.searcher()
+        view = self._view
         asked = filtered(self._schema, tantivy.Query.all_query(), where)
-        found = searcher.search(asked, limit, count=False, order_by_field="prior")
-        return self._ids(searcher, [address for _, address in found.hits])
+        found = view.searcher.search(asked, limit, count=False, order_by_field="prior")
+        return self._ids(view, [address for _, address in found.hits])
 
     def summary(
         self, query: QueryText, where: SearchFilter, others: Sequence[UUID], *, strict: bool
@@ -180,69 +194,76 @@ class TextIndex:
         strict
             As the search was, by `TextHits.strict`.
         """
-        built, searcher = self._built, self._index.searcher()
-        matching = [self._asked(built, searcher, query, strict=strict)] if query.words else []
+        view = self._view
+        matching = [self._asked(view, query, strict=strict)] if query.words else []
         asked = queries.any_of([*matching, these(self._schema, others)])
-        return summarised(searcher, filtered(self._schema, asked, where))
+        return summarised(view.searcher, filtered(self._schema, asked, where))
 
     def values(self, field: Literal["genre", "platform"]) -> dict[str, int]:
         """What the contents have in a field, the most frequent first, and about how many have it."""
-        return dict(self._index.searcher().terms_with_prefix(field, ""))
+        return dict(self._view.searcher.terms_with_prefix(field, ""))
 
     def contents(self, content_ids: Sequence[UUID]) -> dict[UUID, IndexedContent]:
         """What the index keeps of those ids that it has."""
-        if not content_ids:
-            return {}
-        searcher = self._index.searcher()
-        # Nothing is given twice: an id is deleted and added again in one commit.
-        found = searcher.search(these(self._schema, content_ids), len(content_ids), count=False)
-        cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
-        kept = (IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None)
-        return {content.content_id: content for content in kept}
+        view = self._view
+        return {
+            content_id: IndexedContent.from_bytes(_stored(view.searcher.doc(place), "card"))
+            for content_id, place in self._places(view, content_ids).items()
+        }
+
+    def wordings(self, content_ids: Sequence[UUID]) -> dict[UUID, Wording]:
+        """The words of those ids that the index has."""
+        view = self._view
+        return {
+            content_id: Wording.from_bytes(_stored(view.searcher.doc(place), "wording"))
+            for content_id, place in self._places(view, content_ids).items()
+        }
+
+    def worded(self, content_ids: Sequence[UUID]) -> dict[UUID, tuple[IndexedContent, Wording]]:
+        """What `contents` and `wordings` give, read once."""
+        view = self._view
+        documents = {
+            content_id: view.searcher.doc(place)
+            for content_id, place in self._places(view, content_ids).items()
+        }
+        return {
+            content_id: (
+                IndexedContent.from_bytes(_stored(document, "card")),
+                Wording.from_bytes(_stored(document, "wording")),
+            )
+            for content_id, document in documents.items()
+        }
 
     def has_any(self, where: SearchFilter) -> bool:
         """Whether any content passes the filter."""
         asked = filtered(self._schema, tantivy.Query.all_query(), where)
-        return bool(self._index.searcher().search(asked, 1, count=False).hits)
+        return bool(self._view.searcher.search(asked, 1, count=False).hits)
 
     def has(self, field: IndexedWord, word: str) -> bool:
         """Whether any content has a folded word, written without spaces, in a field."""
-        return self._index.searcher().doc_freq(field, word) > 0
+        return self._view.counted.of(field, word) > 0
 
     def is_last_name(self, word: str) -> bool:
         """Whether a folded word is meant as the last name of directors or leads, rather than as one of a title."""
-        return queries.is_last_name(self._index.searcher(), word)
+        return queries.is_last_name(self._view.counted, word)
 
     def titled(self, query: QueryText) -> list[IndexedContent]:
         """Contents with exactly this title, articles and spaces apart, the best known first."""
-        searcher = self._index.searcher()
+        searcher = self._view.searcher
         asked = tantivy.Query.term_query(self._schema, "title_loose", loose(query.key))
         found = searcher.search(asked, NAMESAKES, count=False, weight_by_field="prior")
-        cards = (searcher.doc(address).get_first("card") for _, address in found.hits)
-        return [IndexedContent.from_bytes(bytes(card)) for card in cards if card is not None]
-
-    def wordings(self, content_ids: Sequence[UUID]) -> dict[UUID, Wording]:
-        """The words of those ids that the index has."""
-        if not content_ids:
-            return {}
-        searcher = self._index.searcher()
-        found = searcher.search(these(self._schema, content_ids), len(content_ids), count=False)
-        addresses = [address for _, address in found.hits]
-        kept = (searcher.doc(address).get_first("wording") for address in addresses)
-        return {
-            content_id: Wording.from_bytes(bytes(words))
-            for content_id, words in zip(self._ids(searcher, addresses), kept, strict=True)
-            if words is not None
-        }
+        return [
+            IndexedContent.from_bytes(_stored(searcher.doc(address), "card")) for _, address in found.hits
+        ]
 
     def rarities(self, words: Iterable[str]) -> dict[str, float]:
         """How much each folded word tells: its inverse document frequency."""
-        searcher = self._index.searcher()
-        return {word: queries.rarity(searcher, word) for word in words}
+        counted = self._view.counted
+        return {word: queries.rarity(counted, word) for word in words}
 
     def frequency(self, word: str) -> int:
         """How many contents have a folded word, counted where most have it; removed ones may count for a while."""
-        return queries.frequency(self._index.searcher(), word)
+        return queries.frequency(self._view.counted, word)
 
     def close(self) -> None:
         """Finish background merges; no writes afterwards."""
@@ -259,33 +280,46 @@ class TextIndex:
             self._checksum ^= checksum_of(content_id, revision)
         return before
 
-    def _asked(
-        self, built: Built, searcher: tantivy.Searcher, query: QueryText, *, strict: bool
-    ) -> tantivy.Query:
-        """The query, built once: a search is followed by counting what it finds.
-
-        ``built`` was taken before ``searcher``, so that no query of an older state is left for a newer one.
-        """
-        asked = built.get((query, strict))
+    def _asked(self, view: _View, query: QueryText, *, strict: bool) -> tantivy.Query:
+        """The query, built once: a search is followed by counting what it finds."""
+        asked = view.built.get((query, strict))
         if asked is None:
-            if len(built) >= BUILT_QUERIES:
-                built.clear()
-            asked = built[query, strict] = queries.build(self._schema, searcher, query, strict=strict)
+            if len(view.built) >= BUILT_QUERIES:
+                view.built.clear()
+            asked = view.built[query, strict] = queries.build(
+                self._schema, view.counted, query, strict=strict
+            )
         return asked
 
-    def _page(
-        self, searcher: tantivy.Searcher, asked: tantivy.Query, *, offset: int, limit: int, strict: bool
-    ) -> TextHits:
-        found = searcher.search(asked, limit, count=True, offset=offset, weight_by_field="prior")
-        ids = self._ids(searcher, [address for _, address in found.hits])
+    def _page(self, view: _View, asked: tantivy.Query, *, offset: int, limit: int, strict: bool) -> TextHits:
+        found = view.searcher.search(asked, limit, count=True, offset=offset, weight_by_field="prior")
+        ids = self._ids(view, [address for _, address in found.hits])
         hits = tuple(
             TextHit(content_id, score) for content_id, (score, _) in zip(ids, found.hits, strict=True)
         )
         total: int = found.count  # type: ignore[attr-defined]  # missing in the library's stubs
         return TextHits(hits, total, strict=strict)
 
+    def _places(self, view: _View, content_ids: Sequence[UUID]) -> dict[UUID, tantivy.DocAddress]:
+        """Where the documents of those ids are that the index has, in the order of the ids."""
+        if missing := [content_id for content_id in content_ids if content_id not in view.places]:
+            # Nothing is given twice: an id is deleted and added again in one commit.
+            found = view.searcher.search(these(self._schema, missing), len(missing), count=False)
+            self._ids(view, [address for _, address in found.hits])
+        return {one: view.places[one] for one in content_ids if one in view.places}
+
     @staticmethod
-    def _ids(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> list[UUID]:
-        highs = searcher.fast_field_values("id_high", addresses)
-        lows = searcher.fast_field_values("id_low", addresses)
-        return [join_id(int(high or 0), int(low or 0)) for high, low in zip(highs, lows, strict=True)]
+    def _ids(view: _View, addresses: list[tantivy.DocAddress]) -> list[UUID]:
+        """Their ids; where they are is kept, since what was found is asked for again."""
+        highs = view.searcher.fast_field_values("id_high", addresses)
+        lows = view.searcher.fast_field_values("id_low", addresses)
+        ids = [join_id(int(high or 0), int(low or 0)) for high, low in zip(highs, lows, strict=True)]
+        view.places.update(zip(ids, addresses, strict=True))
+        return ids
+
+
+def _stored(document: tantivy.Document, name: str) -> bytes:
+    """A stored field that every document has."""
+    kept = document.get_first(name)
+    assert kept is not None
+    return bytes(kept)

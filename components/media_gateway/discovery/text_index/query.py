@@ -26,6 +26,7 @@ from media_gateway.discovery.text_index.analysis import (
     with_digits,
 )
 from media_gateway.discovery.text_index.conditions import filtered
+from media_gateway.discovery.text_index.frequencies import Frequencies
 from media_gateway.discovery.text_index.schema import keyword_words, stems
 
 EXACT_TIER = 1_000_000.0
@@ -126,7 +127,7 @@ def certainty(score: float) -> float | None:
     return next((value for tier, value in TIERS if score >= tier), None)
 
 
-def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
+def build(schema: tantivy.Schema, counted: Frequencies, query: QueryText, *, strict: bool) -> Query:
     """The query for contents that match by title, person, words, or nearly by title.
 
     Parameters
@@ -141,7 +142,7 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
     clauses += _numbered_title(schema, query)
     if query.title_and_year:
         clauses.append(_title_of_year(schema, *query.title_and_year))
-    clauses.append(_person(schema, searcher, query))
+    clauses.append(_person(schema, counted, query))
     if query.kind is not None:
         of_kind = filtered(schema, Query.all_query(), query.kind)
         clauses.append(Query.const_score_query(of_kind, KIND_TIER))
@@ -149,20 +150,20 @@ def build(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, 
         # Whatever else has the words by chance is not of the kind; a title that has them may be meant.
         clauses.append(_in_title(schema, query.terms))
     elif query.terms:
-        clauses.append(_words(schema, searcher, query, strict=strict))
+        clauses.append(_words(schema, counted, query, strict=strict))
     return any_of(clauses)
 
 
-def frequency(searcher: tantivy.Searcher, word: str) -> int:
+def frequency(counted: Frequencies, word: str) -> int:
     """How many contents have a folded word, in any of its forms: the most of those that have it in one field."""
-    return max(searcher.doc_freq(field, form) for field, form in _forms(word, "people").items())
+    return max(counted.of(field, form) for field, form in _forms(word, "people").items())
 
 
-def is_last_name(searcher: tantivy.Searcher, name: str) -> bool:
+def is_last_name(counted: Frequencies, name: str) -> bool:
     """Whether a folded name, written without spaces, is the last name of directors and leads, and no word of titles."""
     # Of two words ("de niro") the title field counts neither together, and few titles are made of them.
-    in_titles = searcher.doc_freq("title", _title_form(name))
-    return searcher.doc_freq("lead_name", name) >= max(1, NAMES_PER_TITLE * in_titles)
+    in_titles = counted.of("title", _title_form(name))
+    return counted.of("lead_name", name) >= max(1, NAMES_PER_TITLE * in_titles)
 
 
 def nearly(schema: tantivy.Schema, query: QueryText) -> Query:
@@ -180,7 +181,7 @@ def nearly(schema: tantivy.Schema, query: QueryText) -> Query:
     return any_of(clauses)
 
 
-def sharing(schema: tantivy.Schema, searcher: tantivy.Searcher, content: IndexedContent) -> Query:
+def sharing(schema: tantivy.Schema, counted: Frequencies, content: IndexedContent) -> Query:
     """The query for contents that share series, people, keywords, genres or time with one, most in common first.
 
     Rare things count for more, and genres and time for more than single names, as in `neighbours`, which judges closely.
@@ -195,10 +196,10 @@ def sharing(schema: tantivy.Schema, searcher: tantivy.Searcher, content: Indexed
         *(("keywords", word, 0.1) for word in sorted(words)),
         *(("genre", genre, 2.0) for genre in content.genres),
     )
-    counted = ((field, form, weight, searcher.doc_freq(field, form)) for field, form, weight in forms)
+    weighed = ((field, form, weight, counted.of(field, form)) for field, form, weight in forms)
     clauses = [
-        _constant(schema, field, form, weight * _rarity(searcher.num_docs, count))
-        for field, form, weight, count in counted
+        _constant(schema, field, form, weight * _rarity(counted.contents, count))
+        for field, form, weight, count in weighed
         if count
     ]
     if content.release_year is not None:
@@ -241,11 +242,11 @@ def _numbered_title(schema: tantivy.Schema, query: QueryText) -> list[Query]:
     return clauses
 
 
-def _person(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText) -> Query:
+def _person(schema: tantivy.Schema, counted: Frequencies, query: QueryText) -> Query:
     """The person whose full name, or whose last name, is the whole query."""
     name = query.key.replace(" ", "")
     clauses = [_constant(schema, "person_key", name, PERSON_TIER)]
-    if is_last_name(searcher, name):
+    if is_last_name(counted, name):
         clauses.append(_constant(schema, "lead_name", name, LAST_NAME_TIER))
     return Query.disjunction_max_query(clauses)
 
@@ -255,22 +256,22 @@ def _in_title(schema: tantivy.Schema, terms: Sequence[str]) -> Query:
     return Query.boolean_query([(Occur.Must, word) for word in words])
 
 
-def _words(schema: tantivy.Schema, searcher: tantivy.Searcher, query: QueryText, *, strict: bool) -> Query:
-    names = _names(searcher, query.words)
+def _words(schema: tantivy.Schema, counted: Frequencies, query: QueryText, *, strict: bool) -> Query:
+    names = _names(counted, query.words)
     in_names = {word for name in names for word in name}
     terms = [term for term in query.terms if term not in in_names]
     described = len(names) + len(terms) >= DESCRIPTION_WORDS
     if described and len(terms) > MAX_TERMS:
-        terms = sorted(terms, key=lambda term: frequency(searcher, term))[:MAX_TERMS]
+        terms = sorted(terms, key=lambda term: frequency(counted, term))[:MAX_TERMS]
     boosts = DESCRIPTION_BOOSTS if described else FIELD_BOOSTS
-    fields = _people_fields(searcher, query)
-    parts = [_name(schema, searcher, name, boosts) for name in names]
-    parts += [_word(schema, searcher, term, fields[term], boosts) for term in terms]
+    fields = _people_fields(counted, query)
+    parts = [_name(schema, counted, name, boosts) for name in names]
+    parts += [_word(schema, counted, term, fields[term], boosts) for term in terms]
     needed = DESCRIPTION_NEEDED if described else _words_needed(len(parts))
     return any_of(parts, at_least=needed if strict else 1)
 
 
-def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[str]]:
+def _names(counted: Frequencies, words: Sequence[str]) -> list[Sequence[str]]:
     """Full names of people of the catalogue among the words, longest first, none overlapping another."""
     names: list[Sequence[str]] = []
     position = 0
@@ -278,7 +279,7 @@ def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[st
         windows = (
             words[position : position + length] for length in NAME_LENGTHS if position + length <= len(words)
         )
-        found = next((window for window in windows if searcher.doc_freq("person_key", "".join(window))), None)
+        found = next((window for window in windows if counted.of("person_key", "".join(window))), None)
         if found:
             names.append(found)
         position += len(found) if found else 1
@@ -286,10 +287,10 @@ def _names(searcher: tantivy.Searcher, words: Sequence[str]) -> list[Sequence[st
 
 
 def _name(
-    schema: tantivy.Schema, searcher: tantivy.Searcher, name: Sequence[str], boosts: Mapping[str, float]
+    schema: tantivy.Schema, counted: Frequencies, name: Sequence[str], boosts: Mapping[str, float]
 ) -> Query:
     """The person, or (a name may stand in a title) the single words; never one word of one person, one of another."""
-    apart = Query.boolean_query([(Occur.Must, _word(schema, searcher, word, None, boosts)) for word in name])
+    apart = Query.boolean_query([(Occur.Must, _word(schema, counted, word, None, boosts)) for word in name])
     return Query.disjunction_max_query(
         [_constant(schema, "person_key", "".join(name), NAME_SCORE), apart], TIE_BREAKER
     )
@@ -300,17 +301,15 @@ def _words_needed(count: int) -> int:
     return count if count <= 2 else 2 if count == 3 else 3
 
 
-def _people_fields(searcher: tantivy.Searcher, query: QueryText) -> dict[str, str | None]:
+def _people_fields(counted: Frequencies, query: QueryText) -> dict[str, str | None]:
     """Where a word may name a person: anywhere in a name, only as a last name, or (None) not at all.
 
     Two names side by side that are nobody's full name are the last names of two people ("pacino coppola"), unless the one
     before is mostly a first name: "james bond" is one person, who is in no cast, and not some James beside some Bond.
     """
     words = query.words
-    named = [
-        searcher.doc_freq("people", word) > searcher.doc_freq("title", _title_form(word)) for word in words
-    ]
-    last = [2 * searcher.doc_freq("last_name", word) >= searcher.doc_freq("people", word) for word in words]
+    named = [counted.of("people", word) > counted.of("title", _title_form(word)) for word in words]
+    last = [2 * counted.of("last_name", word) >= counted.of("people", word) for word in words]
     fields: dict[str, str | None] = {}
     for position, word in enumerate(words):
         before = position > 0 and named[position - 1]
@@ -341,15 +340,15 @@ def _forms(term: str, people_field: str | None) -> dict[str, str]:
 
 def _word(
     schema: tantivy.Schema,
-    searcher: tantivy.Searcher,
+    counted: Frequencies,
     term: str,
     people_field: str | None,
     boosts: Mapping[str, float],
 ) -> Query:
     forms = _forms(term, people_field)
-    counts = {field: searcher.doc_freq(field, form) for field, form in forms.items()}
+    counts = {field: counted.of(field, form) for field, form in forms.items()}
     queries = [
-        _constant(schema, field, form, boosts[field] * _rarity(searcher.num_docs, counts[field]))
+        _constant(schema, field, form, boosts[field] * _rarity(counted.contents, counts[field]))
         if field in UNSCALED_FIELDS
         else Query.boost_query(Query.term_query(schema, field, form), boosts[field])
         for field, form in forms.items()
@@ -370,9 +369,9 @@ def _rarity(contents: int, with_word: int) -> float:
     return math.log(1.0 + (contents - with_word + 0.5) / (with_word + 0.5))
 
 
-def rarity(searcher: tantivy.Searcher, word: str) -> float:
+def rarity(counted: Frequencies, word: str) -> float:
     """Inverse document frequency of a folded word, by where most contents have it."""
-    return _rarity(searcher.num_docs, frequency(searcher, word))
+    return _rarity(counted.contents, frequency(counted, word))
 
 
 def _constant(schema: tantivy.Schema, field: str, form: str, score: float) -> Query:

@@ -20,6 +20,7 @@ from media_gateway.discovery.text_index.analysis import (
     with_digits,
 )
 from media_gateway.discovery.text_index.schema import genre_words, keyword_words, stems
+from media_gateway.discovery.text_index.wording import Wording
 
 MAX_REASONS = 5
 """Reasons given at most, strongest first."""
@@ -36,29 +37,28 @@ SIMILAR_TITLE = 80.0
 LIKE_TITLE = 60.0
 """Least likeness, in per cent, of a title that is called similar when there is nothing else to say."""
 
+NUMBER_LETTERS = 12
+"""A query that is longer than twice a title by more than so many letters is no way to write it, with its number in words."""
+
 _ROLE_WORDS = {"actor": "cast"}
 
 
-def match_reasons(query: QueryText, content: IndexedContent) -> list[str]:
+def match_reasons(query: QueryText, content: IndexedContent, wording: Wording) -> list[str]:
     """What of the query was found where, strongest first; empty for what has none of its words, nor any like them.
 
-    A word that a title or a name explains is not said to stand in the description too.
+    A word that a title or a name explains is not said to stand in the description too. ``wording`` is the content's.
     """
     asked = _Asked(query)
     whole = _whole_title(query, content)
     found = [
-        *(
-            [whole]
-            if whole
-            else asked.listed("title", (with_digits(fold(title)) for title in content.titles))
-        ),
+        *([whole] if whole else asked.of_titles(with_digits(fold(title)) for title in content.titles)),
         *_people(asked, content.people),
         *_genres(asked, content.genres),
         *_year(asked, content.release_year),
     ]
     if not whole:
         found += _keywords(asked, content.keywords)
-        found += asked.listed("description", (fold(content.overview or ""),), only_new=True)
+        found += asked.of_overview(wording.overview)
         if fuzz.ratio(query.key, fold(content.title)) >= SIMILAR_TITLE:
             found.insert(0, "title is similar")
     return (found or _nearly(query, content))[:MAX_REASONS]
@@ -81,6 +81,11 @@ def _genre_stems(genre: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stems(genre_words(genre))))
 
 
+@lru_cache(maxsize=1 << 13)
+def _name_words(name: str) -> tuple[str, ...]:
+    return tuple(fold(name).split())
+
+
 class _Asked:
     """The words of a query, and which of them are explained already."""
 
@@ -99,17 +104,23 @@ class _Asked:
     def of_stems(self, found: Iterable[str]) -> list[str]:
         return [self.stems[stem] for stem in found if stem in self.stems]
 
-    def listed(self, where: str, texts: Iterable[str], *, only_new: bool = False) -> list[str]:
-        words = list(dict.fromkeys(word for text in texts for word in self.in_text(text)))
-        if only_new:
-            words = [word for word in words if word not in self.explained]
+    def of_titles(self, folded: Iterable[str]) -> list[str]:
+        words = list(dict.fromkeys(word for title in folded for word in self.in_text(title)))
         self.explain(words)
-        return [f"{where}: {', '.join(words)}"] if words else []
+        return [f"title: {', '.join(words)}"] if words else []
+
+    def of_overview(self, stemmed: Iterable[str]) -> list[str]:
+        """Words of the query among those of the overview, but what is explained already."""
+        words = [word for word in dict.fromkeys(self.of_stems(stemmed)) if word not in self.explained]
+        self.explain(words)
+        return [f"description: {', '.join(words)}"] if words else []
 
 
 def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
     squeezed, numbers = _title_asked(query.text)
     for title in content.titles:
+        if len(query.key) > 2 * len(title) + NUMBER_LETTERS:
+            continue
         known_as = "" if title == content.title else f" (“{title}”)"
         if fold(title) == query.key:
             return f"title matches exactly{known_as}"
@@ -128,14 +139,14 @@ def _whole_title(query: QueryText, content: IndexedContent) -> str | None:
 
 def _people(asked: _Asked, people: Sequence[Person]) -> list[str]:
     squeezed = asked.query.key.replace(" ", "")
-    names = {person: fold(person.name).split() for person in people}
+    named = [(person, _name_words(person.name)) for person in people]
     terms = set(asked.query.terms)
-    if not any(words and (words[0] in squeezed or not terms.isdisjoint(words)) for words in names.values()):
+    if not any(words and (words[0] in squeezed or not terms.isdisjoint(words)) for _, words in named):
         return []
-    everybody = {word for words in names.values() for word in words}
-    first_names = {word for words in names.values() for word in words[:-1]}
+    everybody = {word for _, words in named for word in words}
+    first_names = {word for _, words in named for word in words[:-1]}
     whole, parts = dict[str, list[str]](), dict[str, list[str]]()
-    for person, words in names.items():
+    for person, words in named:
         role = _ROLE_WORDS.get(person.role, person.role)
         # Every key begins with the first word.
         if words and words[0] in squeezed and any(key in squeezed for key in name_keys(" ".join(words))):
@@ -195,7 +206,7 @@ def _year(asked: _Asked, year: int | None) -> list[str]:
 
 def _nearly(query: QueryText, content: IndexedContent) -> list[str]:
     for person in content.people:
-        if any(_mistyped(term, part) for term in query.terms for part in fold(person.name).split()):
+        if any(_mistyped(term, part) for term in query.terms for part in _name_words(person.name)):
             return [f"{_ROLE_WORDS.get(person.role, person.role)}: {person.name}, nearly"]
     alike = max((fuzz.ratio(query.key, fold(title)) for title in content.titles), default=0.0)
     return ["title is similar"] if alike >= LIKE_TITLE else []

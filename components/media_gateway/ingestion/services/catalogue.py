@@ -351,7 +351,9 @@ async def _near(vectors: VectorIndex, record: SourceRecord) -> list[tuple[UUID, 
     if not np.isfinite(length) or length == 0:
         raise InvalidInputError("an embedding must be finite and not all zero")
     where = VectorFilter(content_types=(record.content_type.value,))
-    hits = await vectors.search(vector / np.float32(length), top_k=NEIGHBOURS, where=where)
+    hits = await vectors.search(
+        vector / np.float32(length), top_k=NEIGHBOURS, where=where, with_payload=False
+    )
     return [(hit.content_id, hit.similarity) for hit in hits if hit.similarity >= EMBEDDING_SIMILARITY]
 
 

@@ -5,6 +5,7 @@ Half-precision vectors take half the memory of the index and lose nothing that a
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -129,23 +130,20 @@ class PgvectorIndex:
             await connection.execute(statement, {"ids": sorted(set(content_ids))})
 
     async def search(
-        self, vector: Vector, *, top_k: int, where: VectorFilter | None = None
+        self, vector: Vector, *, top_k: int, where: VectorFilter | None = None, with_payload: bool = True
     ) -> list[VectorHit]:
         """The ``top_k`` (1 to 1000) most similar points that pass the filter, best first."""
         check_top_k(top_k)
         query = unit_vector(vector, dimension=self._dimension)
         await self._ready()
         condition, values = _condition(where or VectorFilter())
-        parameters = (str(query.tolist()), top_k, *values)
-        async with self._database.transaction() as connection:
-            # Past SQLAlchemy, which takes longer to read the answer than Postgres to find it.
-            direct = await DirectConnection.under(connection)
-            await _tune(direct, top_k)
-            hits = await _nearest(direct, condition, parameters, exact=False)
+        asked = _Asked(condition, (str(query.tolist()), top_k, *values), with_payload)
+        async with self._database.direct(_tuned(top_k)) as connection:
+            hits = await _nearest(connection, asked, exact=False)
             if len(hits) < top_k:
                 # Either so few points pass the filter, or the index scan gave up before it found them
                 # (`hnsw.max_scan_tuples`); both are cheap to settle exactly through the filter's own index.
-                hits = await _nearest(direct, condition, parameters, exact=True)
+                hits = await _nearest(connection, asked, exact=True)
         return hits
 
     async def fetch(self, content_ids: Sequence[UUID]) -> dict[UUID, Vector]:
@@ -196,43 +194,46 @@ def _condition(where: VectorFilter) -> tuple[str, list[Any]]:
     return " AND ".join(parts) or "TRUE", values
 
 
-async def _tune(connection: DirectConnection, top_k: int) -> None:
-    """Settings of this transaction only.
-
-    A generic plan can't know how selective the filter is, so each search is planned for its values.
-    """
+def _tuned(top_k: int) -> dict[str, str]:
+    """Settings of a search. A generic plan can't know how selective the filter is, so each is planned for its values."""
     ef_search = min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, EF_SEARCH_PER_HIT * top_k))
-    await connection.fetch(
-        "SELECT set_config('hnsw.ef_search', $1, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
-        "set_config('plan_cache_mode', 'force_custom_plan', true)",
-        str(ef_search),
-    )
+    return {
+        "hnsw.ef_search": str(ef_search),
+        "hnsw.iterative_scan": "relaxed_order",
+        "plan_cache_mode": "force_custom_plan",
+    }
 
 
-async def _nearest(
-    connection: DirectConnection, condition: str, parameters: tuple[Any, ...], *, exact: bool
-) -> list[VectorHit]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A search: its condition in SQL, all parameters, and whether payloads are wanted, which take longest to read."""
+
+    condition: str
+    parameters: tuple[Any, ...]
+    with_payload: bool
+
+
+async def _nearest(connection: DirectConnection, asked: _Asked, *, exact: bool) -> list[VectorHit]:
     distance = "embedding <=> CAST(CAST($1 AS text) AS halfvec)"
     # Ordering by a sum hides the distance from the planner, so that it can't use the approximate index.
     order = f"({distance}) + 0" if exact else distance
+    columns = f", {COLUMNS}" if asked.with_payload else ""
     rows = await connection.fetch(
-        f"SELECT content_id, 1 - ({distance}), {COLUMNS} FROM {COLLECTION} "  # noqa: S608 - constants
-        f"WHERE {condition} ORDER BY {order} LIMIT $2",
-        *parameters,
+        f"SELECT content_id, 1 - ({distance}){columns} FROM {COLLECTION} "  # noqa: S608 - constants
+        f"WHERE {asked.condition} ORDER BY {order} LIMIT $2",
+        *asked.parameters,
     )
-    hits = [
-        VectorHit(
-            content_id,
-            similarity,
-            VectorPayload(
-                title=title,
-                content_type=content_type,
-                genres=tuple(genres),
-                platforms=tuple(platforms),
-                release_year=year,
-            ),
-        )
-        for content_id, similarity, title, content_type, genres, platforms, year in rows
-    ]
+    hits = [VectorHit(row[0], row[1], _payload(row) if asked.with_payload else None) for row in rows]
     # The relaxed order of iterative scans is only nearly sorted.
     return sorted(hits, key=lambda hit: hit.similarity, reverse=True)
+
+
+def _payload(row: Sequence[Any]) -> VectorPayload:
+    _, _, title, content_type, genres, platforms, year = row
+    return VectorPayload(
+        title=title,
+        content_type=content_type,
+        genres=tuple(genres),
+        platforms=tuple(platforms),
+        release_year=year,
+    )

@@ -119,7 +119,7 @@ class QdrantIndex:
                 await client.delete(self._collection, models.PointIdsList(points=ids), wait=True)
 
     async def search(
-        self, vector: Vector, *, top_k: int, where: VectorFilter | None = None
+        self, vector: Vector, *, top_k: int, where: VectorFilter | None = None, with_payload: bool = True
     ) -> list[VectorHit]:
         """The ``top_k`` (1 to 1000) most similar points that pass the filter, best first."""
         check_top_k(top_k)
@@ -132,10 +132,12 @@ class QdrantIndex:
                 query_filter=_to_filter(where or VectorFilter()),
                 search_params=models.SearchParams(hnsw_ef=max(MIN_EF, top_k)),
                 limit=top_k,
-                with_payload=True,
+                with_payload=with_payload,
             )
         return [
-            VectorHit(UUID(str(hit.id)), float(hit.score), _to_payload(hit.payload or {}))
+            VectorHit(
+                UUID(str(hit.id)), float(hit.score), _to_payload(hit.payload or {}) if with_payload else None
+            )
             for hit in found.points
         ]
 
