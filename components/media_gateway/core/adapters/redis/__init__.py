@@ -60,7 +60,14 @@ class RedisHandle:
 
         It never repeats a command by itself: a blocking read that was sent may have had its effect.
         """
-        return _connect(self._url, (wait_ms + self._timeout_ms) / 1000, repeat=False)
+        return self.client_of_its_own(timeout_ms=wait_ms + self._timeout_ms)
+
+    def client_of_its_own(self, *, timeout_ms: int) -> "Redis":
+        """A client with connections and a patience of its own, in milliseconds. The caller closes it.
+
+        It never repeats a command by itself: one that was sent may have had its effect.
+        """
+        return _connect(self._url, timeout_ms / 1000, repeat=False)
 
     @property
     def client(self) -> "Redis":
