@@ -6,15 +6,17 @@ A document that can't be read or is wrong changes nothing: the last good one sta
 import asyncio
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from prometheus_client import Gauge
 
-from media_gateway.core.adapters.redis import RedisHandle, translated
 from media_gateway.core.errors import MediaGatewayError, NotFoundError
 from media_gateway.core.limiting.compiling import RuleSet
 from media_gateway.core.limiting.document import LimitDocument, read_document
+
+if TYPE_CHECKING:
+    from media_gateway.core.adapters.redis import RedisHandle
 
 POLL_S = 0.4
 """Pause between two looks, in seconds: twice a second and more, so that one slow look still keeps to the second."""
@@ -60,7 +62,7 @@ class FilePlace:
 
     def _read(self) -> bytes | None:
         try:
-            status = os.stat(self._path)
+            status = self._path.stat()
             seen = (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
             if seen == self._seen:
                 return None
@@ -79,13 +81,15 @@ class FilePlace:
 class KeyPlace:
     """A key in Redis."""
 
-    def __init__(self, redis: RedisHandle, key: str) -> None:
+    def __init__(self, redis: "RedisHandle", key: str) -> None:
         self._client = redis.client_of_its_own(timeout_ms=LOOK_TIMEOUT_MS)
         self._key = key
         self._seen: bytes | None = None
 
     async def changed(self) -> bytes | None:
         """See `Place`."""
+        from media_gateway.core.adapters.redis import translated
+
         with translated():
             data = await self._client.get(self._key)
         if data is None:
@@ -93,7 +97,7 @@ class KeyPlace:
             raise NotFoundError(f"there is no key {self._key!r}")
         if data == self._seen:
             return None
-        self._seen = bytes(data)
+        self._seen = data if isinstance(data, bytes) else data.encode()
         return self._seen
 
     async def close(self) -> None:

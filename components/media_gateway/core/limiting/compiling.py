@@ -116,14 +116,14 @@ class RuleSet:
     def charges(self, asked: Asked) -> list[Charge]:
         """All that a request is charged to."""
         tier = asked.tier if asked.tier in self._tiers or asked.tier == ANONYMOUS else BASE_TIER
-        charges = []
-        for compiled in self._compiled:
-            if compiled.matches(asked, tier):
-                for subject, on_trust in _subjects(compiled.limit.key, asked):
-                    # The endpoints of one limit share a count, unless its key has source Route.
-                    for rule in compiled.rules:
-                        charges.append(Charge(rule, key_of(self._component, rule, subject), on_trust))
-        return charges
+        # The endpoints of one limit share a count, unless its key has source Route.
+        return [
+            Charge(rule, key_of(self._component, rule, subject), on_trust)
+            for compiled in self._compiled
+            if compiled.matches(asked, tier)
+            for subject, on_trust in _subjects(compiled.limit.key, asked)
+            for rule in compiled.rules
+        ]
 
 
 def _has(headers: Mapping[str, str], name: str, value: str | None) -> bool:
@@ -133,27 +133,26 @@ def _has(headers: Mapping[str, str], name: str, value: str | None) -> bool:
 
 def _compile(limit: LimitView, replicas: int, *, dry_run: bool) -> _Compiled:
     several = len(limit.rates) > 1
-    rules = []
-    for rate in limit.rates:
-        rules.append(
-            Rule(
-                name=f"{limit.name}-{_span(rate.window_ms)}" if several else limit.name,
-                kind=_kind(limit, rate),
-                limit=rate.limit,
-                window_us=(rate.window_ms or 0) * 1000,
-                burst=limit.burst or rate.limit,
-                cost=limit.cost,
-                enforced=limit.enforcement == "Enforce" and not dry_run,
-                failure=limit.failure_mode,
-                in_memory=limit.store == "Memory",
-                replicas=replicas,
-                max_keys=limit.max_keys,
-                status=limit.response.status,
-                headers=limit.response.headers,
-                message=limit.response.message,
-            )
+    rules = tuple(
+        Rule(
+            name=f"{limit.name}-{_span(rate.window_ms)}" if several else limit.name,
+            kind=_kind(limit, rate),
+            limit=rate.limit,
+            window_us=(rate.window_ms or 0) * 1000,
+            burst=limit.burst or rate.limit,
+            cost=limit.cost,
+            enforced=limit.enforcement == "Enforce" and not dry_run,
+            failure=limit.failure_mode,
+            in_memory=limit.store == "Memory",
+            replicas=replicas,
+            max_keys=limit.max_keys,
+            status=limit.response.status,
+            headers=limit.response.headers,
+            message=limit.response.message,
         )
-    return _Compiled(limit, tuple(rules))
+        for rate in limit.rates
+    )
+    return _Compiled(limit, rules)
 
 
 def _kind(limit: LimitView, rate: RateView) -> Kind:
@@ -214,6 +213,8 @@ def _value(part: KeyPart, asked: Asked) -> str:
             value = asked.headers.get(part.name or "")
         case "Form":
             value = asked.form.get(part.name or "")
+        case "IP" | "Client":
+            pass
     if value is None or value == "":
         return f"ip={asked.source}"
     return f"{part.source}={part.name or ''}={value}"

@@ -14,7 +14,12 @@ SOURCE = (KeyPart(source="IP"),)
 CLIENT = (KeyPart(source="Client"),)
 USER = (KeyPart(source="User"),)
 
-TIERS = {ANONYMOUS: (5, 100, 10), "free": (10, 200, 20), "pro": (50, 1_000, 100), "enterprise": (200, 5_000, 400)}
+TIERS = {
+    ANONYMOUS: (5, 100, 10),
+    "free": (10, 200, 20),
+    "pro": (50, 1_000, 100),
+    "enterprise": (200, 5_000, 400),
+}
 """Requests a second, a minute, and at once."""
 
 

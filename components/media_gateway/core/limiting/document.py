@@ -1,7 +1,6 @@
-"""The limits of an installation as one JSON document: what the operator writes, a file or a Redis key holds, and a component
-brings along. Which policy overrides which is settled before it is written.
+"""The limits of an installation as one JSON document: written by the operator or a person, or brought along by a component.
 
-The revision is a hash of the canonical form, so that everybody who has the same limits names them alike: the operator
+Which policy overrides which is settled before it is written. The revision is a hash of the canonical form, so that everybody who has the same limits names them alike: the operator
 compares it with what each replica reports.
 """
 
@@ -23,9 +22,7 @@ MAX_DOCUMENT_BYTES = 1_048_576
 LONGEST_WINDOW_MS = 744 * 3_600_000
 """31 days, as in the RateLimitPolicy resource."""
 
-SourceName = Literal[
-    "IP", "User", "Client", "Tenant", "APIKey", "Header", "Claim", "Form", "Route", "Global"
-]
+SourceName = Literal["IP", "User", "Client", "Tenant", "APIKey", "Header", "Claim", "Form", "Route", "Global"]
 
 
 class _Part(BaseModel):

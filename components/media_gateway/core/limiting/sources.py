@@ -8,8 +8,6 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from media_gateway.core.errors import NotConfiguredError
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -29,14 +27,9 @@ class Sources:
     Parameters
     ----------
     trusted
-        Networks of our own proxies. From any other peer the header is not read.
+        Networks of our own proxies, as checked by the settings. From any other peer the header is not read.
     header
         The one that these proxies write. The other one is not read: they may pass it on as it came.
-
-    Raises
-    ------
-    NotConfiguredError
-        A network is none.
     """
 
     def __init__(
@@ -44,12 +37,7 @@ class Sources:
         trusted: Iterable[str] = (),
         header: Literal["X-Forwarded-For", "Forwarded"] = "X-Forwarded-For",
     ) -> None:
-        try:
-            self._trusted = [ipaddress.ip_network(text.strip(), strict=False) for text in trusted]
-        except ValueError as error:
-            raise NotConfiguredError(
-                f"MEDIA_GATEWAY_TRUSTED_PROXIES: {error}; example: MEDIA_GATEWAY_TRUSTED_PROXIES=10.0.0.0/8"
-            ) from None
+        self._trusted = [ipaddress.ip_network(text, strict=False) for text in trusted]
         self.header = header
 
     def source(self, peer: str | None, values: Sequence[str]) -> str:

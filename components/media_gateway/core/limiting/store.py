@@ -9,11 +9,12 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from media_gateway.core.adapters.redis import RedisHandle, translated
 from media_gateway.core.limiting.rules import Charge, Decision, Receipt, Standing
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from media_gateway.core.adapters.redis import RedisHandle
 
 LEASE_US = 60_000_000
 """How long a request in progress counts without a sign of life, in microseconds: twice the usual longest request. What a
@@ -155,7 +156,11 @@ class CounterStore:
         Longest an answer is waited for, in milliseconds. A call is never repeated: its first try may have charged.
     """
 
-    def __init__(self, redis: RedisHandle, *, timeout_ms: int, lease_us: int = LEASE_US) -> None:
+    def __init__(self, redis: "RedisHandle", *, timeout_ms: int, lease_us: int = LEASE_US) -> None:
+        # Here, so that a process that limits nothing does not load the driver.
+        from media_gateway.core.adapters.redis import translated
+
+        self._translated = translated
         self._client: Redis = redis.client_of_its_own(timeout_ms=timeout_ms)
         self._lease_us = str(lease_us)
         self._decide = self._client.register_script(_DECIDE)
@@ -173,7 +178,7 @@ class CounterStore:
         arguments: list[bytes | str] = [c.rule.packed for c in charges]
         if lease:
             arguments += (lease, self._lease_us)
-        with translated():
+        with self._translated():
             packed = await self._decide(keys=[c.key for c in charges], args=arguments)
         return _decision(charges, struct.unpack(f"<{2 + 4 * len(charges)}d", packed), lease)
 
@@ -187,7 +192,7 @@ class CounterStore:
         """
         arguments: list[bytes | str | int] = [c.rule.packed for c in receipt.charges]
         arguments += (receipt.lease, receipt.charged_at_us)
-        with translated():
+        with self._translated():
             await self._give_back(keys=[c.key for c in receipt.charges], args=arguments)
 
     async def renew(self, receipt: Receipt) -> None:
@@ -198,7 +203,7 @@ class CounterStore:
         UnavailableError, DeadlineExceededError
             Redis can't be asked.
         """
-        with translated():
+        with self._translated():
             await self._renew(keys=[c.key for c in receipt.charges], args=[receipt.lease, self._lease_us])
 
     async def close(self) -> None:
