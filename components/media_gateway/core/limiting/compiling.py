@@ -1,6 +1,6 @@
 """From a document to what a request is charged: which limits are about it, and under which keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -194,27 +194,22 @@ def _joined(values: Sequence[str]) -> str:
     return "".join(f"{len(value)}:{value}" for value in values)
 
 
+_VALUES: Mapping[str, Callable[[Asked, str], Any]] = {
+    "Global": lambda _asked, _name: "all",
+    "Route": lambda asked, _name: asked.endpoint,
+    "User": lambda asked, _name: asked.subject,
+    "Tenant": lambda asked, _name: asked.claims.get("tenant"),
+    "APIKey": lambda asked, _name: asked.claims.get("api_key_id"),
+    "Claim": lambda asked, name: asked.claims.get(name),
+    "Header": lambda asked, name: asked.headers.get(name),
+    "Form": lambda asked, name: asked.form.get(name),
+    "IP": lambda _asked, _name: None,
+}
+
+
 def _value(part: KeyPart, asked: Asked) -> str:
-    value: Any = None
-    match part.source:
-        case "Global":
-            return "all"
-        case "Route":
-            return f"route={asked.endpoint}"
-        case "User":
-            value = asked.subject
-        case "Tenant":
-            value = asked.claims.get("tenant")
-        case "APIKey":
-            value = asked.claims.get("api_key_id")
-        case "Claim":
-            value = asked.claims.get(part.name or "")
-        case "Header":
-            value = asked.headers.get(part.name or "")
-        case "Form":
-            value = asked.form.get(part.name or "")
-        case "IP" | "Client":
-            pass
+    name = part.name or ""
+    value = _VALUES[part.source](asked, name)
     if value is None or value == "":
         return f"ip={asked.source}"
-    return f"{part.source}={part.name or ''}={value}"
+    return f"{part.source}={name}={value}"

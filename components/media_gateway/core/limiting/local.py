@@ -126,7 +126,8 @@ class RateCount:
     def view(self, now: int) -> View:
         """See `Count`."""
         step, ahead = self._step, max(0.0, self._arrival - now)
-        free = math.floor(self._burst - ahead / step + 0.000001)
+        # Half a microsecond for rounding, no more than clocks tell.
+        free = min(self._burst, math.floor(self._burst - (ahead - 0.5) / step))
         reset = math.ceil(ahead - (self._burst - free - 1) * step)
         if free >= self._cost:
             return View(free, reset, 0)

@@ -25,7 +25,7 @@ BUSY_RETRY_US = 1_000_000
 
 # KEYS: one a charge. ARGV: the packed rule of each, then the lease's id and length.
 # The answer is packed, too: moment and verdict, then passed, free, reset and retry of each rule, all doubles.
-_DECIDE = """
+DECIDE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local count = #KEYS
@@ -73,7 +73,7 @@ for i = 1, count do
   elseif kind == 4 then
     local step, ahead = window / limit, 0
     if state ~= '' then ahead = math.max(0, unpack_at('<d', state) - now) end
-    free = math.floor(burst - ahead / step + 0.000001)
+    free = math.min(burst, math.floor(burst - (ahead - 0.5) / step))
     reset = math.ceil(ahead - (burst - free - 1) * step)
     if free >= cost then
       kept = pack('<d', now + ahead + cost * step)
@@ -163,7 +163,7 @@ class CounterStore:
         self._translated = translated
         self._client: Redis = redis.client_of_its_own(timeout_ms=timeout_ms)
         self._lease_us = str(lease_us)
-        self._decide = self._client.register_script(_DECIDE)
+        self._decide = self._client.register_script(DECIDE)
         self._give_back = self._client.register_script(_GIVE_BACK)
         self._renew = self._client.register_script(_RENEW)
 
@@ -180,7 +180,7 @@ class CounterStore:
             arguments += (lease, self._lease_us)
         with self._translated():
             packed = await self._decide(keys=[c.key for c in charges], args=arguments)
-        return _decision(charges, struct.unpack(f"<{2 + 4 * len(charges)}d", packed), lease)
+        return read_answer(charges, packed, lease)
 
     async def give_back(self, receipt: Receipt) -> None:
         """Take charges of an admitted request back, leases among them.
@@ -211,7 +211,9 @@ class CounterStore:
         await self._client.aclose()
 
 
-def _decision(charges: Sequence[Charge], figures: Sequence[float], lease: str) -> Decision:
+def read_answer(charges: Sequence[Charge], packed: bytes, lease: str) -> Decision:
+    """What `DECIDE` has answered."""
+    figures = struct.unpack(f"<{2 + 4 * len(charges)}d", packed)
     admitted = figures[1] == 1
     standings, charged = [], []
     for number, charge in enumerate(charges):
