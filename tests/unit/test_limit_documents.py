@@ -1,6 +1,7 @@
 """Claims about documents of limits: what they may say, what they are called, who they are about."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from media_gateway.core.limiting import (
     tier_limits,
 )
 
-LIMIT = {"name": "a", "component": "gateway", "rates": [{"limit": 5, "windowMs": 1000}]}
+LIMIT: dict[str, object] = {"name": "a", "component": "gateway", "rates": [{"limit": 5, "windowMs": 1000}]}
 
 
 def document(*limits: dict[str, object], **more: object) -> LimitDocument:
@@ -121,7 +122,7 @@ def test_all_conditions_of_a_limit_must_match():
         "headers": [{"name": "X-App", "value": "tv"}],
     }
     found = rules({**LIMIT, "when": when, "endpoints": ["search"]})
-    fits = {
+    fits: dict[str, Any] = {
         "endpoint": "search",
         "method": "POST",
         "path": "/api/x",
@@ -154,7 +155,7 @@ def test_keys_are_of_one_length_and_one_slot_whatever_a_caller_sends():
 
 
 def test_callers_are_counted_apart_and_those_without_a_name_by_their_source():
-    asked = {"endpoint": "e", "source": "1.2.3.4"}
+    asked: dict[str, Any] = {"endpoint": "e", "source": "1.2.3.4"}
     assert keys("User", Asked(**asked, subject="a")) != keys("User", Asked(**asked, subject="b"))
     assert keys("User", Asked(**asked)) == keys("IP", Asked(**asked))
     assert keys("Header", Asked(**asked), "X-App") == keys("IP", Asked(**asked))
