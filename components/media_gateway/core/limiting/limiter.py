@@ -67,9 +67,13 @@ class RateLimiter:
         """
         if not charges:
             return ADMITTED
-        lease = uuid4().hex if any(c.rule.kind is Kind.CONCURRENCY for c in charges) else ""
-        here = [c for c in charges if c.rule.in_memory]
-        shared = [c for c in charges if not c.rule.in_memory] if here else charges
+        here: list[Charge] = []
+        shared: list[Charge] = []
+        lease = ""
+        for charge in charges:
+            (here if charge.rule.in_memory else shared).append(charge)
+            if charge.rule.kind is Kind.CONCURRENCY and not lease:
+                lease = uuid4().hex
         decided = await self._in_redis(shared, lease) if shared else ADMITTED
         if here and decided.admitted:
             also = self._local.decide(here, lease)

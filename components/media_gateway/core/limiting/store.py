@@ -145,6 +145,10 @@ end
 """
 
 
+_HEAD = struct.Struct("<2d")
+_STANDING = struct.Struct("<4d")
+
+
 class CounterStore:
     """Judges charges by counters that all processes share.
 
@@ -158,14 +162,13 @@ class CounterStore:
 
     def __init__(self, redis: "RedisHandle", *, timeout_ms: int, lease_us: int = LEASE_US) -> None:
         # Here, so that a process that limits nothing does not load the driver.
-        from media_gateway.core.adapters.redis import translated
+        from media_gateway.core.adapters.redis import Script
 
-        self._translated = translated
         self._client: Redis = redis.client_of_its_own(timeout_ms=timeout_ms)
         self._lease_us = str(lease_us)
-        self._decide = self._client.register_script(DECIDE)
-        self._give_back = self._client.register_script(_GIVE_BACK)
-        self._renew = self._client.register_script(_RENEW)
+        self._decide = Script(self._client, DECIDE)
+        self._give_back = Script(self._client, _GIVE_BACK)
+        self._renew = Script(self._client, _RENEW)
 
     async def decide(self, charges: Sequence[Charge], lease: str) -> Decision:
         """Check all, then charge all or none.
@@ -178,8 +181,7 @@ class CounterStore:
         arguments: list[bytes | str] = [c.rule.packed for c in charges]
         if lease:
             arguments += (lease, self._lease_us)
-        with self._translated():
-            packed = await self._decide(keys=[c.key for c in charges], args=arguments)
+        packed = await self._decide.run([c.key for c in charges], arguments)
         return read_answer(charges, packed, lease)
 
     async def give_back(self, receipt: Receipt) -> None:
@@ -192,8 +194,7 @@ class CounterStore:
         """
         arguments: list[bytes | str | int] = [c.rule.packed for c in receipt.charges]
         arguments += (receipt.lease, receipt.charged_at_us)
-        with self._translated():
-            await self._give_back(keys=[c.key for c in receipt.charges], args=arguments)
+        await self._give_back.run([c.key for c in receipt.charges], arguments)
 
     async def renew(self, receipt: Receipt) -> None:
         """Let the leases of a long request count on.
@@ -203,8 +204,7 @@ class CounterStore:
         UnavailableError, DeadlineExceededError
             Redis can't be asked.
         """
-        with self._translated():
-            await self._renew(keys=[c.key for c in receipt.charges], args=[receipt.lease, self._lease_us])
+        await self._renew.run([c.key for c in receipt.charges], [receipt.lease, self._lease_us])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -213,14 +213,16 @@ class CounterStore:
 
 def read_answer(charges: Sequence[Charge], packed: bytes, lease: str) -> Decision:
     """What `DECIDE` has answered."""
-    figures = struct.unpack(f"<{2 + 4 * len(charges)}d", packed)
-    admitted = figures[1] == 1
+    now, verdict = _HEAD.unpack_from(packed)
+    admitted = verdict == 1
     standings, charged = [], []
-    for number, charge in enumerate(charges):
-        passed, free, reset, retry = figures[2 + 4 * number : 6 + 4 * number]
-        if admitted and passed:
-            free -= charge.rule.cost
+    for charge, (passed, free, reset, retry) in zip(
+        charges, _STANDING.iter_unpack(memoryview(packed)[_HEAD.size :]), strict=True
+    ):
+        left = int(free)
+        if passed and admitted:
+            left -= charge.rule.cost
             charged.append(charge)
-        standings.append(Standing(charge.rule, passed == 1, max(0, int(free)), int(reset), int(retry)))
-    receipt = Receipt(tuple(charged), int(figures[0]), lease, here=False)
-    return Decision(admitted, tuple(standings), (receipt,) if charged else ())
+        standings.append(Standing(charge.rule, passed == 1, max(0, left), int(reset), int(retry)))
+    receipts = (Receipt(tuple(charged), int(now), lease, here=False),) if charged else ()
+    return Decision(admitted, tuple(standings), receipts)
