@@ -160,12 +160,17 @@ class RequestLimits:
         _internal.labels(service).inc()
         return True
 
-    async def _asked(self, request: web.Request, route: Route) -> Asked:
+    async def _form(self, request: web.Request, route: Route) -> Mapping[str, str]:
+        assert route.limits is not None
+        wanted = self.book.rules.asks_for_forms or route.limits.choose
+        if route.form is None or not wanted or not is_form(request):
+            return {}
+        limit_bytes = route.body_limit_bytes or self._ways.body_limit_bytes
+        return unchecked_fields(await read_body(request, limit_bytes))
+
+    async def _asked(self, request: web.Request, route: Route, form: Mapping[str, str]) -> Asked:
         assert route.limits is not None
         ways, rules, caller = self._ways, self.book.rules, request.get(CALLER)
-        form: Mapping[str, str] = {}
-        if route.form is not None and is_form(request) and (rules.asks_for_forms or route.limits.choose):
-            form = unchecked_fields(await read_body(request, route.body_limit_bytes or ways.body_limit_bytes))
         client_id = kind = None
         if rules.asks_for_clients and (client_id := client_of(request.headers, form)) is not None:
             kinds = request.app.get(CLIENT_KINDS)
