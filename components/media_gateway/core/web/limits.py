@@ -21,7 +21,9 @@ from pydantic import SecretStr
 
 from media_gateway.core.bootstrap import Backends
 from media_gateway.core.errors import (
+    InvalidInputError,
     MediaGatewayError,
+    PayloadTooLargeError,
     RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
@@ -124,7 +126,12 @@ class RequestLimits:
         """
         if self._is_internal(request):
             return await handler(request)
-        charges = self.book.rules.charges(await self._asked(request, route))
+        form: Mapping[str, str] = {}
+        try:
+            form = await self._form(request, route)
+        except (InvalidInputError, PayloadTooLargeError) as error:
+            handler = refusing(error)
+        charges = self.book.rules.charges(await self._asked(request, route, form))
         decided = await self._limiter.decide(charges)
         request[DECISION] = decided
         if not decided.admitted:
@@ -211,6 +218,15 @@ class RequestLimits:
         while True:
             await asyncio.sleep(LEASE_US / 3e6)
             await self._limiter.renew(decided)
+
+
+def refusing(error: MediaGatewayError) -> Handler:
+    """A handler for a request that has failed before it was counted: it is charged like any other, then refused."""
+
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        raise error
+
+    return refuse
 
 
 def client_of(headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:
