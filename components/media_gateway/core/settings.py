@@ -5,6 +5,7 @@ the fields and their descriptions. Nothing else reads the environment.
 """
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -150,6 +151,42 @@ class CoreSettings(BaseSettings):
     auth_audience: str = Field(
         default="media-gateway", description="Expected `aud` of access tokens.", examples=["media-gateway"]
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="Networks of the proxies in front, with commas between: only from these peers is `FORWARDED_HEADER` believed.",
+        examples=["10.0.0.0/8,fd00::/8"],
+    )
+    forwarded_header: Literal["X-Forwarded-For", "Forwarded"] = Field(
+        default="X-Forwarded-For",
+        description="The header in which these proxies write the address of the sender. The other one is not read.",
+        examples=["Forwarded"],
+    )
+    ratelimit_path: Path | None = Field(
+        default=None,
+        description="File with the document of rate limits; it is read again within a second of a change.",
+        examples=["/etc/media-gateway/ratelimits.json"],
+    )
+    ratelimit_key: str | None = Field(
+        default=None,
+        description="Redis key with the document of rate limits, if there is no file; it is read again within a second of a "
+        "change.",
+        examples=["media-gateway:ratelimits"],
+    )
+    ratelimit_timeout_ms: Milliseconds = Field(
+        default=100,
+        description="Longest a request waits for its counters in Redis, in milliseconds; then each limit's failure mode holds.",
+        examples=["50"],
+    )
+    ratelimit_dry_run: bool = Field(
+        default=False,
+        description="Refuse nothing: count and log what the rate limits would refuse.",
+        examples=["true"],
+    )
+    ratelimit_legacy_headers: bool = Field(
+        default=False,
+        description="Also send `X-RateLimit-Limit`, `-Remaining` and `-Reset` (Unix time in seconds).",
+        examples=["true"],
+    )
     service_host: str = Field(
         default="127.0.0.1",
         description="Address to listen on. The default is loopback; containers set 0.0.0.0.",
@@ -221,6 +258,18 @@ class CoreSettings(BaseSettings):
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"shorter than {MIN_SECRET_BYTES} bytes")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for text in filter(None, value.split(",")):
+            ipaddress.ip_network(text.strip(), strict=False)
+        return value
+
+    @property
+    def trusted_networks(self) -> tuple[str, ...]:
+        """The networks of `trusted_proxies`."""
+        return tuple(text.strip() for text in self.trusted_proxies.split(",") if text.strip())
 
     @property
     def models_path(self) -> Path:

@@ -9,17 +9,21 @@ from media_gateway.core.web.app import create_app
 from media_gateway.core.web.component import Component, Context
 from media_gateway.core.web.endpoint import respond
 from media_gateway.core.web.keys import CALLER
+from media_gateway.core.web.limits import CLIENT_KINDS, ClientKinds
 from media_gateway.core.web.preconditions import entity_tag, if_match
 from media_gateway.core.web.process import event_loop_factory, run_component, stop_signals
-from media_gateway.core.web.routing import Auth, RouteOptions, RouteTable
+from media_gateway.core.web.routing import Auth, Limits, RouteOptions, RouteTable
 from media_gateway.core.web.schemas import Wire
 from media_gateway.core.web.server import RunningComponent, check_host, metrics_server, start_component
 
 __all__ = [
     "CALLER",
+    "CLIENT_KINDS",
     "Auth",
+    "ClientKinds",
     "Component",
     "Context",
+    "Limits",
     "RouteOptions",
     "RouteTable",
     "RunningComponent",

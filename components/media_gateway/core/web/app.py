@@ -15,7 +15,8 @@ from media_gateway.core.web import middlewares
 from media_gateway.core.web.component import Component, Context, S
 from media_gateway.core.web.docs import DOCUMENT, Document, docs_routes
 from media_gateway.core.web.endpoint import make_endpoint, respond
-from media_gateway.core.web.keys import ENDPOINTS, HEALTH, IN_FLIGHT
+from media_gateway.core.web.keys import ENDPOINTS, HEALTH, IN_FLIGHT, LEGACY_HEADERS
+from media_gateway.core.web.limits import RequestLimits
 from media_gateway.core.web.routing import Auth, Route, RouteTable
 from media_gateway.core.web.schemas import Alive, HealthView, Readiness
 
@@ -23,7 +24,9 @@ service_routes = RouteTable(tag="service")
 metrics_routes = RouteTable(tag="service")
 
 
-@service_routes.get("/health/live", returns=Alive, auth=Auth.NONE, summary="Whether the process runs")
+@service_routes.get(
+    "/health/live", returns=Alive, auth=Auth.NONE, limits=None, summary="Whether the process runs"
+)
 async def live(_request: web.Request) -> Alive:
     """Always the same answer: only a process that can't answer at all should be restarted."""
     return Alive()
@@ -34,6 +37,7 @@ async def live(_request: web.Request) -> Alive:
     returns=Readiness,
     responses={503: Readiness},
     auth=Auth.NONE,
+    limits=None,
     summary="Whether the component wants requests",
 )
 async def ready(request: web.Request) -> web.Response:
@@ -53,6 +57,7 @@ async def ready(request: web.Request) -> web.Response:
     returns=HealthView,
     responses={503: HealthView},
     auth=Auth.NONE,
+    limits=None,
     summary="State of the component and its parts",
 )
 async def health_report(request: web.Request) -> web.Response:
@@ -63,7 +68,7 @@ async def health_report(request: web.Request) -> web.Response:
     )
 
 
-@metrics_routes.get("/metrics", auth=Auth.NONE, hidden=True)
+@metrics_routes.get("/metrics", auth=Auth.NONE, limits=None, hidden=True)
 async def metrics(request: web.Request) -> web.Response:
     """All metrics of the process."""
     body, content_type = exposition(request.headers.get("Accept"))
@@ -79,13 +84,17 @@ def create_app(component: Component[S], settings: S, backends: Backends) -> web.
         Two routes have the same method and path.
     """
     verifier = TokenVerifier.from_settings(settings)
+    limits = None
+    if component.limits is not None:
+        limits = RequestLimits.from_settings(component.name, component.limits(settings), settings, backends)
     app = web.Application(
-        middlewares=middlewares.stack(component.name, settings, verifier),
+        middlewares=middlewares.stack(component.name, settings, verifier, limits),
         client_max_size=settings.body_limit_bytes,
     )
     app[IN_FLIGHT] = {}
     app[ENDPOINTS] = {}
     app[HEALTH] = Health()
+    app[LEGACY_HEADERS] = settings.ratelimit_legacy_headers
     app.on_response_prepare.append(middlewares.add_headers)
     routes = [route for table in component.routes for route in table]
     app[DOCUMENT] = Document(component.name, component.summary, [*routes, *service_routes])
@@ -93,6 +102,8 @@ def create_app(component: Component[S], settings: S, backends: Backends) -> web.
     # On one machine the service's own port shows them too; where others can reach it, only the metrics port does.
     if _is_loopback(settings.service_host):
         _add_routes(app, metrics_routes, settings.body_limit_bytes)
+    if limits is not None:
+        app.cleanup_ctx.append(partial(_limiting, limits))
     app.cleanup_ctx.append(partial(_lifespan, component, settings, backends, verifier))
     return app
 
@@ -127,6 +138,17 @@ async def _lifespan(
         await supervisor.stop()
         await health.close()
         await verifier.close()
+
+
+async def _limiting(limits: RequestLimits, app: web.Application) -> AsyncIterator[None]:
+    """Know the limits before the first request, and follow their changes until the last."""
+    app[HEALTH].add("rate limits", limits.book.health)
+    await limits.book.look()
+    following = Supervisor("rate limits", app[HEALTH])
+    following.spawn("limit changes", limits.book.follow)
+    yield
+    await following.stop()
+    await limits.close()
 
 
 def _probe(backends: Backends, name: BackendName) -> Probe:

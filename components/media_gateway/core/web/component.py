@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from media_gateway.core.bootstrap import BackendName, Backends
 from media_gateway.core.health import Health
+from media_gateway.core.limiting.document import LimitDocument
 from media_gateway.core.settings import CoreSettings
 from media_gateway.core.supervisor import Supervisor
 from media_gateway.core.web.routing import RouteTable
@@ -71,6 +72,9 @@ class Component(Generic[S]):
     wire : callable
         Async context manager: put services into ``context.app``, spawn tasks, yield, undo. It must not wait for a
         server to be up: the process starts and says in ``/health`` what is missing.
+    limits : callable
+        Gives the rate limits that hold before an installation writes its own; None for a component without. It needs
+        Redis.
     summary : str
         First paragraph of its document.
     """
@@ -82,4 +86,5 @@ class Component(Generic[S]):
     critical: AbstractSet[BackendName] = frozenset({"database"})
     routes: tuple[RouteTable, ...] = ()
     wire: Callable[[Context[S]], AbstractAsyncContextManager[None]] = _nothing
+    limits: Callable[[S], LimitDocument] | None = None
     summary: str = ""

@@ -55,25 +55,25 @@ DOCUMENT = web.AppKey("openapi", Shown)
 docs_routes = RouteTable(tag="docs")
 
 
-@docs_routes.get("/openapi.json", auth=Auth.NONE, hidden=True)
+@docs_routes.get("/openapi.json", auth=Auth.NONE, limits=None, hidden=True)
 async def openapi_json(request: web.Request) -> web.Response:
     """The document."""
     return web.Response(body=await request.app[DOCUMENT].json(), content_type="application/json")
 
 
-@docs_routes.get("/docs", auth=Auth.NONE, hidden=True)
+@docs_routes.get("/docs", auth=Auth.NONE, limits=None, hidden=True)
 async def page(_request: web.Request) -> web.Response:
     """The page."""
     return _static("html")
 
 
-@docs_routes.get("/docs/docs.css", auth=Auth.NONE, hidden=True)
+@docs_routes.get("/docs/docs.css", auth=Auth.NONE, limits=None, hidden=True)
 async def style(_request: web.Request) -> web.Response:
     """Its style."""
     return _static("css")
 
 
-@docs_routes.get("/docs/docs.js", auth=Auth.NONE, hidden=True)
+@docs_routes.get("/docs/docs.js", auth=Auth.NONE, limits=None, hidden=True)
 async def script(_request: web.Request) -> web.Response:
     """Its script."""
     return _static("js")

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from media_gateway.core.health import Health
+from media_gateway.core.limiting.rules import Decision
 from media_gateway.core.tokens import Caller
 from media_gateway.core.web.routing import Route
 
@@ -27,6 +28,15 @@ class Failure:
     detail: str
     cause: BaseException | None = None
 
+
+BODY = web.RequestKey("body", bytes)
+"""The body, once it has been read."""
+
+DECISION = web.RequestKey("decision", Decision)
+"""What the rate limits said, if some are about the request."""
+
+LEGACY_HEADERS = web.AppKey("legacy_headers", bool)
+"""Whether answers also have the old headers about rate limits."""
 
 CALLER = web.RequestKey("caller", Caller)
 """Who sends the request, if a token was given and the route considers it: ``request.get(CALLER)``."""

@@ -1,8 +1,9 @@
-"""The stack every request passes, outermost first: identity, access log and metrics, errors, limits, authentication.
+"""The stack every request passes, outermost first: identity, access log, errors, size and time, authentication and limits.
 
 The order is fixed. Identity comes first so that every line and every problem document carries the request's id; the log
 stands outside of the error mapping so that it sees the final status; limits stand before authentication so that a slow
-key fetch is inside the deadline.
+key fetch is inside the deadline; rate limits stand after authentication, since most count by who calls, and count those who
+fail it, too.
 """
 
 import asyncio
@@ -27,14 +28,18 @@ from media_gateway.core.telemetry import DURATION_BUCKETS_S, REQUEST_ID_HEADER, 
 from media_gateway.core.tokens import Caller, TokenVerifier
 from media_gateway.core.web.keys import (
     CALLER,
+    DECISION,
     ENDPOINTS,
     FAILURE,
     HEALTH,
     IN_FLIGHT,
+    LEGACY_HEADERS,
     PREPARED,
     REQUEST_ID,
     Failure,
 )
+from media_gateway.core.web.limit_headers import set_limit_headers
+from media_gateway.core.web.limits import RequestLimits, refusing
 from media_gateway.core.web.parsing import check_target, too_large
 from media_gateway.core.web.problems import http_problem_response, problem_response, status_of
 from media_gateway.core.web.routing import Auth
@@ -69,14 +74,16 @@ _seconds = Histogram(
 _in_flight = Gauge("mgw_http_requests_in_flight", "Requests being handled", ["component"])
 
 
-def stack(component: str, settings: CoreSettings, verifier: TokenVerifier) -> list[Middleware]:
+def stack(
+    component: str, settings: CoreSettings, verifier: TokenVerifier, limits: RequestLimits | None
+) -> list[Middleware]:
     """The middlewares of an application, outermost first."""
     return [
         _identity(component),
         _observation(component),
         errors,
         _limits(settings),
-        _authentication(verifier),
+        _authentication(verifier, limits),
     ]
 
 
@@ -84,6 +91,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Put the request id and the security headers on an answer; called when its headers are about to be sent."""
     request[PREPARED] = True
     set_headers(response, request.get(REQUEST_ID))
+    if (decided := request.get(DECISION)) is not None:
+        set_limit_headers(response.headers, decided, legacy=request.app[LEGACY_HEADERS])
 
 
 def set_headers(response: web.StreamResponse, request_id: str | None) -> None:
@@ -254,14 +263,22 @@ def _limits(settings: CoreSettings) -> Middleware:
     return limits
 
 
-def _authentication(verifier: TokenVerifier) -> Middleware:
+def _authentication(verifier: TokenVerifier, limits: RequestLimits | None) -> Middleware:
     @web.middleware
     async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = request.app[ENDPOINTS].get(request.match_info.handler)
         auth = route.auth if route else Auth.NONE
+        if route is None or route.limits is None or limits is None:
+            if auth.considered:
+                await _authenticate(request, verifier, auth)
+            return await handler(request)
         if auth.considered:
-            await _authenticate(request, verifier, auth)
-        return await handler(request)
+            try:
+                await _authenticate(request, verifier, auth)
+            except (UnauthenticatedError, PermissionDeniedError) as error:
+                # Charged first: guessing tokens is limited, too.
+                handler = refusing(error)
+        return await limits.handle(request, route, handler)
 
     return authentication
 

@@ -19,6 +19,7 @@ from pydantic_core import from_json
 
 from media_gateway.core.errors import FieldError, InvalidInputError, PayloadTooLargeError
 from media_gateway.core.validation import message_of
+from media_gateway.core.web.keys import BODY
 from media_gateway.core.web.problems import UnsupportedMediaTypeError, invalid
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,7 +50,7 @@ _JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.ASCII)
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """The whole body.
+    """The whole body. It is kept with the request: limits may have to look into a form before its handler does.
 
     Raises
     ------
@@ -58,6 +59,9 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
     InvalidInputError
         The body ended early or its compression is broken.
     """
+    known: bytes | None = request.get(BODY)
+    if known is not None:
+        return known
     body = bytearray()
     try:
         async for chunk in request.content.iter_any():
@@ -66,7 +70,8 @@ async def read_body(request: web.Request, limit_bytes: int) -> bytes:
                 raise too_large(limit_bytes)
     except BROKEN_BODY as error:
         raise invalid("", "the body could not be read to its end") from error
-    return bytes(body)
+    request[BODY] = known = bytes(body)
+    return known
 
 
 def too_large(limit_bytes: int) -> PayloadTooLargeError:
@@ -93,6 +98,16 @@ def check_media_type(request: web.Request) -> None:
         )
 
 
+def is_form(request: web.Request) -> bool:
+    """Whether the body says that it is a form in UTF-8."""
+    charset = (request.charset or "utf-8").lower()
+    return request.content_type == "application/x-www-form-urlencoded" and charset in {
+        "utf-8",
+        "utf8",
+        "us-ascii",
+    }
+
+
 def check_form_type(request: web.Request) -> None:
     """Let only forms in UTF-8 through.
 
@@ -101,9 +116,7 @@ def check_form_type(request: web.Request) -> None:
     UnsupportedMediaTypeError
         ``Content-Type`` is missing or names something else.
     """
-    if request.content_type != "application/x-www-form-urlencoded" or (
-        request.charset or "utf-8"
-    ).lower() not in {"utf-8", "utf8", "us-ascii"}:
+    if not is_form(request):
         message = "must be application/x-www-form-urlencoded in UTF-8"
         raise UnsupportedMediaTypeError(
             f"Content-Type {message}", errors=[FieldError("Content-Type", message)]
@@ -217,6 +230,16 @@ def parse_form(model: type[M], body: bytes) -> M:
     except UnicodeDecodeError:
         raise invalid("", "the form is not valid UTF-8") from None
     return _parse_pairs(model, _pairs(text, "form", keep_empty=False))
+
+
+def unchecked_fields(body: bytes) -> dict[str, str]:
+    """The fields of a form that are given once, for whoever has to look before the form is checked; a broken one has none."""
+    try:
+        pairs = _pairs(body.decode(), "form", keep_empty=False)
+    except (UnicodeDecodeError, InvalidInputError):
+        return {}
+    names = [name for name, _ in pairs]
+    return {name: value for name, value in pairs if names.count(name) == 1}
 
 
 def _pairs(text: str, what: str, *, keep_empty: bool) -> list[tuple[str, str]]:

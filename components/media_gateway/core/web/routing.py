@@ -45,6 +45,22 @@ Auth.OPTIONAL = Auth(required=False)
 Auth.REQUIRED = Auth(required=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What limits call a route.
+
+    Attributes
+    ----------
+    endpoint : str
+        Its id; by default the name of the handler.
+    choose : callable
+        Gives the id from the fields of the form, where one address serves several purposes. The form is not checked yet.
+    """
+
+    endpoint: str = ""
+    choose: Callable[[Mapping[str, str]], str] | None = None
+
+
 class RouteOptions(TypedDict, total=False):
     """Keywords of the route decorators.
 
@@ -64,6 +80,8 @@ class RouteOptions(TypedDict, total=False):
         For the document. The description defaults to the handler's docstring.
     ``auth``
         `Auth.OPTIONAL` by default.
+    ``limits``
+        What rate limits call the route, if its component has some; None leaves it unlimited.
     ``raw_body``
         The handler gets ``body: bytes`` as sent.
     ``unparsed``
@@ -86,6 +104,7 @@ class RouteOptions(TypedDict, total=False):
     summary: str
     description: str
     auth: Auth
+    limits: Limits | None
     raw_body: bool
     unparsed: bool
     body_limit_bytes: int
@@ -112,6 +131,7 @@ class Route:
     summary: str = ""
     description: str = ""
     auth: Auth = Auth.OPTIONAL
+    limits: Limits | None = Limits()
     raw_body: bool = False
     unparsed: bool = False
     body_limit_bytes: int | None = None
