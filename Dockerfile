@@ -1,4 +1,4 @@
-# Images of Media Gateway, a target each: discovery, ingestion, migrate, trainer, operator, dev-backends,
+# Images of Media Gateway, a target each: discovery, gateway, ingestion, migrate, trainer, operator, dev-backends,
 # dev-backends-kafka. `scripts/images build` makes them with whatever engine the machine has; `docker build --target
 # discovery .` works too.
 #
@@ -80,6 +80,31 @@ COPY --from=discovery-code /opt/media-gateway/components /opt/media-gateway/comp
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="media-gateway-discovery" \
+      org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
+
+# --- gateway ------------------------------------------------------------------------------------------------------
+FROM installer AS gateway-venv
+COPY requirements/images/gateway.txt /tmp/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
+    HOME=/root install-requirements /tmp/gateway.txt /opt/media-gateway/venv
+
+FROM base AS gateway-code
+COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
+COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
+COPY components/media_gateway/gateway /opt/media-gateway/components/media_gateway/gateway
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS gateway
+ENV MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
+EXPOSE 8080 9090
+USER 10001:10001
+CMD ["python", "-m", "media_gateway.gateway"]
+COPY --from=gateway-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=gateway-code /opt/media-gateway/components /opt/media-gateway/components
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="media-gateway-gateway" \
       org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 
 # --- ingestion: the service, and the job of an IngestionJob ----------------------------------------------------------

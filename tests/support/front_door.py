@@ -19,9 +19,10 @@ from tests.support.servers import unused_port
 SECRET = "a secret of the tests, at least thirty-two bytes long"
 
 
-def bearer(*scopes: str, subject: str = "ana") -> dict[str, str]:
+def bearer(*scopes: str, subject: str = "ana", tier: str = "free") -> dict[str, str]:
     """The header of a caller with a good token."""
-    return {"Authorization": f"Bearer {mint_token(SECRET, subject, scopes=frozenset(scopes))}"}
+    token = mint_token(SECRET, subject, scopes=frozenset(scopes), tier=tier)
+    return {"Authorization": f"Bearer {token}"}
 
 
 @dataclass
@@ -75,7 +76,8 @@ async def service() -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def gateway(redis_url: str, **settings: Any) -> AsyncIterator[aiohttp.ClientSession]:
-    """A gateway on a free port and a session that calls it."""
+    """A gateway on a free port and a session that calls it; its limits refuse nothing unless they are what is tested."""
+    settings = {"ratelimit_dry_run": True, **settings}
     running = await start_component(
         COMPONENT,
         Settings(auth_secret=SecretStr(SECRET), redis_url=SecretStr(redis_url), **settings),

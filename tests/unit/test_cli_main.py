@@ -115,7 +115,7 @@ def test_an_unknown_component_is_named_beside_the_known_ones(tmp_path: Path) -> 
     done = run("up", "--components", "discovry", "--state-dir", str(tmp_path / "state"))
     assert done.returncode == 64
     assert "'discovry'" in done.stderr
-    assert "discovery, ingestion" in done.stderr
+    assert "discovery, gateway, ingestion" in done.stderr
 
 
 def test_a_state_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ def test_images_get_what_the_tests_run_with(path: Path) -> None:
     ("target", "unwanted"),
     [
         ("discovery", COMMAND_LINE | EMBEDDED | BUILDERS | {"pyarrow", "alembic"}),
+        ("gateway", COMMAND_LINE | EMBEDDED | BUILDERS | {"numpy", "sqlalchemy", "tantivy", "onnxruntime"}),
         ("ingestion", COMMAND_LINE | EMBEDDED | BUILDERS | {"tantivy"}),
         ("migrate", COMMAND_LINE | EMBEDDED | BUILDERS | {"numpy", "onnxruntime"}),
         ("trainer", COMMAND_LINE | EMBEDDED | BUILDERS),

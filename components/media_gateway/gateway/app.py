@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from media_gateway.core.cache import CacheStore
+from media_gateway.core.limiting import tier_limits
 from media_gateway.core.web import Component, Context
 from media_gateway.core.web.docs import DOCUMENT, Document
 from media_gateway.gateway.cors import CORS, CrossOrigin
@@ -45,5 +46,6 @@ COMPONENT = Component(
     critical=frozenset(),
     routes=(own_routes, forwarded_routes),
     wire=wire,
+    limits=lambda _settings: tier_limits("gateway"),
     summary="The one public door: every service under one address.",
 )

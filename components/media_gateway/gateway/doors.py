@@ -4,11 +4,11 @@ import aiohttp
 from aiohttp import web
 
 from media_gateway.core.adapters.redis import RedisHandle
-from media_gateway.core.breaker import CircuitBreaker
 from media_gateway.core.errors import NotConfiguredError
+from media_gateway.core.limiting import Sources
 from media_gateway.core.settings import PREFIX
 from media_gateway.gateway.addresses import check_path, service_url
-from media_gateway.gateway.forwarding import PATIENCE, Forwarder, own_headers
+from media_gateway.gateway.forwarding import Forwarder, own_headers
 from media_gateway.gateway.response_cache import ResponseCache
 from media_gateway.gateway.settings import Settings
 from media_gateway.gateway.sockets import relay_socket
@@ -34,17 +34,12 @@ class Doors:
         self._session = session
         self._kept = kept
         self._body_limit = settings.body_limit_bytes
+        self._sources = Sources(settings.trusted_networks, settings.forwarded_header)
         self.addresses = {
             upstream: url for upstream in Upstream if (url := getattr(settings, f"{upstream.value}_url"))
         }
         self._forwarders = {
-            upstream: Forwarder(
-                upstream,
-                session,
-                CircuitBreaker(f"gateway:{upstream.value}", PATIENCE[upstream].policy, redis),
-                PATIENCE[upstream].timeout_ms,
-            )
-            for upstream in self.addresses
+            upstream: Forwarder(upstream, session, redis, self._sources) for upstream in self.addresses
         }
 
     async def pass_on(self, request: web.Request, forward: Forward) -> web.StreamResponse:
@@ -69,7 +64,7 @@ class Doors:
             )
         target = service_url(base, forward, url.raw_path, url.raw_query_string, request.match_info)
         if forward.is_socket:
-            return await relay_socket(request, self._session, target, own_headers(request))
+            return await relay_socket(request, self._session, target, own_headers(request, self._sources))
         method = forward.target_method or request.method
         forwarder = self._forwarders[forward.upstream]
         return await self._kept.answer(

@@ -14,9 +14,11 @@ from multidict import CIMultiDict
 from prometheus_client import Histogram
 from yarl import URL
 
+from media_gateway.core.adapters.redis import RedisHandle
 from media_gateway.core.breaker import BreakerPolicy, CircuitBreaker
 from media_gateway.core.deadline import HEADER as DEADLINE_HEADER, Deadline, current_deadline
 from media_gateway.core.errors import DeadlineExceededError, UnavailableError, UpstreamError
+from media_gateway.core.limiting import Sources
 from media_gateway.core.network import why_unreachable
 from media_gateway.core.telemetry import DURATION_BUCKETS_S, outgoing_headers
 from media_gateway.core.web.parsing import BROKEN_BODY, read_body, too_large
@@ -85,17 +87,21 @@ class Forwarder:
 
     Parameters
     ----------
-    breaker
-        Circuit of the service.
+    redis
+        Where replicas share whether the service is left alone.
+    sources
+        Knows the proxies in front.
     """
 
     def __init__(
-        self, upstream: Upstream, session: aiohttp.ClientSession, breaker: CircuitBreaker, timeout_ms: int
+        self, upstream: Upstream, session: aiohttp.ClientSession, redis: RedisHandle, sources: Sources
     ) -> None:
+        patience = PATIENCE[upstream]
         self._upstream = upstream
         self._session = session
-        self._breaker = breaker
-        self._timeout_ms = timeout_ms
+        self._breaker = CircuitBreaker(f"gateway:{upstream.value}", patience.policy, redis)
+        self._sources = sources
+        self._timeout_ms = patience.timeout_ms
 
     async def forward(
         self, request: web.Request, method: str, url: URL, *, body_limit: int
@@ -114,7 +120,7 @@ class Forwarder:
             The caller's body is over the limit, or ends early.
         """
         body = await _Body.of(request, body_limit)
-        headers = to_service(request.headers.items(), own_headers(request, self._timeout_ms))
+        headers = to_service(request.headers.items(), own_headers(request, self._sources, self._timeout_ms))
         if body.length is not None:
             headers[hdrs.CONTENT_LENGTH] = str(body.length)
         try:
@@ -184,7 +190,7 @@ class Forwarder:
         return response
 
 
-def own_headers(request: web.Request, timeout_ms: int | None = None) -> dict[str, str]:
+def own_headers(request: web.Request, sources: Sources, timeout_ms: int | None = None) -> dict[str, str]:
     """What the gateway tells a service: trace, request id, who calls from where, and, with a timeout, how long it waits."""
     deadline = current_deadline()
     if timeout_ms is not None:
@@ -192,7 +198,7 @@ def own_headers(request: web.Request, timeout_ms: int | None = None) -> dict[str
     return {
         **outgoing_headers(),
         **({DEADLINE_HEADER: deadline.header} if deadline else {}),
-        "X-Forwarded-For": request.remote or "unknown",
+        sources.header: sources.handed_on(request.remote, request.headers.getall(sources.header, [])),
         "X-Forwarded-Proto": request.scheme,
         "X-Forwarded-Host": request.host,
     }

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import hdrs
 from multidict import CIMultiDict
 
+from media_gateway.core.service_tokens import HEADER as SERVICE_TOKEN_HEADER
 from media_gateway.core.telemetry import REQUEST_ID_HEADER
 
 HOP_BY_HOP: Final = frozenset(
@@ -34,6 +35,7 @@ OURS: Final = frozenset(
         "tracestate",
         REQUEST_ID_HEADER.lower(),
         "x-request-deadline-ms",
+        SERVICE_TOKEN_HEADER.lower(),
     }
 )
 """What the gateway says itself, whatever the caller wrote."""

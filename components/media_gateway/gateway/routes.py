@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from media_gateway.core.web import Auth, RouteOptions, RouteTable, respond
+from media_gateway.core.web.routing import Limits
 from media_gateway.core.web.schemas import HealthView
 from media_gateway.gateway.cors import CORS
 from media_gateway.gateway.doors import Doors
@@ -21,6 +22,7 @@ forwarded_routes = RouteTable(tag="forwarded")
     returns=HealthView,
     responses={503: HealthView},
     auth=Auth.NONE,
+    limits=None,
     summary="State of the platform: every service behind the gateway",
 )
 async def aggregate(request: web.Request) -> web.Response:
@@ -30,11 +32,16 @@ async def aggregate(request: web.Request) -> web.Response:
 
 
 own_routes.get(
-    "/api/v1/status", returns=HealthView, responses={503: HealthView}, auth=Auth.NONE, summary="The same"
+    "/api/v1/status",
+    returns=HealthView,
+    responses={503: HealthView},
+    auth=Auth.NONE,
+    limits=None,
+    summary="The same",
 )(aggregate)
 
 
-@own_routes.route("OPTIONS", "/{rest:.*}", auth=Auth.NONE, hidden=True, unparsed=True)
+@own_routes.route("OPTIONS", "/{rest:.*}", auth=Auth.NONE, limits=None, hidden=True, unparsed=True)
 async def preflight(request: web.Request) -> web.Response:
     """What a browser asks before it lets a page of another origin call."""
     return web.Response(status=204, headers=request.app[CORS].preflight(request))
@@ -44,7 +51,12 @@ def _declare(forward: Forward) -> None:
     async def pass_on(request: web.Request) -> web.StreamResponse:
         return await request.app[DOORS].pass_on(request, forward)
 
-    options: RouteOptions = {"auth": forward.auth, "hidden": True, "unparsed": True}
+    options: RouteOptions = {
+        "auth": forward.auth,
+        "limits": Limits(forward.endpoint),
+        "hidden": True,
+        "unparsed": True,
+    }
     if forward.is_socket:
         options["timeout_ms"] = 0  # it lives as long as its two sides do
     forwarded_routes.route(forward.method, forward.template, **options)(pass_on)

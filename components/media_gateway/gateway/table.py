@@ -57,6 +57,11 @@ class Forward:
     kept_s: int = 0
     is_socket: bool = False
 
+    @property
+    def endpoint(self) -> str:
+        """What documents of rate limits call it: the path without ``/api/v1/``, such as ``content/{content_id}``."""
+        return self.template.removeprefix("/api/v1").removeprefix("/").replace(":.+}", "}")
+
 
 def _get(template: str, *, kept_s: int = 0, **more: str) -> Forward:
     return Forward(

@@ -63,6 +63,14 @@ class Sources:
                     break
         return _text(sender)
 
+    def handed_on(self, peer: str | None, values: Sequence[str]) -> str:
+        """What a proxy of ours writes into `header` for the next one: the hops that are known to be true, and the peer."""
+        sender = _address(peer or "")
+        if sender is None:
+            return f"for={UNKNOWN}" if self.header == "Forwarded" else UNKNOWN
+        own = _entry(self.header, sender)
+        return ", ".join((*values, own)) if values and self._is_trusted(sender) else own
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 
@@ -93,6 +101,12 @@ def _address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def _entry(header: str, address: Address) -> str:
+    if header == "X-Forwarded-For":
+        return str(address)
+    return f'for="[{address}]"' if isinstance(address, ipaddress.IPv6Address) else f"for={address}"
 
 
 def _text(address: Address) -> str:

@@ -1,1 +1,0 @@
-"""Use cases of auth, called by the routes. Know no HTTP."""

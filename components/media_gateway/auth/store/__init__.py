@@ -1,1 +1,0 @@
-"""What auth keeps: the only place with its SQL and Lua scripts."""
