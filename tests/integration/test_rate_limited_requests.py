@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from media_gateway.core.adapters.redis import RedisHandle
 from media_gateway.core.limiting import LimitDocument, tier_limits
+from media_gateway.core.limiting.book import LOOK_TIMEOUT_MS, POLL_S
 from media_gateway.core.service_tokens import mint_internal
 from media_gateway.core.tokens import mint_token
 from tests.support.limited_component import CODE, GO_ON, SECRET, STARTED, document, limit, limited
@@ -198,6 +199,17 @@ async def test_a_form_that_can_not_be_read_is_charged_to_its_source(
         assert told == [400, 400, 429]
 
 
+async def test_an_endless_form_is_cut_off_and_charged(redis_url: str):
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b"x" * 1_000
+
+    async with limited(redis_url, TOKEN, body_limit_bytes=2_000) as (_, session):
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        told = await statuses(lambda: session.post("/token", data=chunks(), headers=headers), 3)
+        assert told == [400, 400, 429]
+
+
 async def test_services_with_a_token_are_not_limited_and_a_bare_header_helps_nobody(redis_url: str):
     built_in = document(limit("all", {MINUTE: 1}))
     async with limited(redis_url, built_in) as (_, session):
@@ -288,6 +300,8 @@ def swap(folder: Path, number: int, data: bytes) -> None:
 async def test_changed_limits_hold_within_a_second_and_bad_ones_change_nothing(
     redis_url: str, redis: RedisHandle, tmp_path: Path, place: str
 ):
+    # By design; the machine of the tests may be late.
+    assert POLL_S * 1000 + LOOK_TIMEOUT_MS < 1_000
     path, number = tmp_path / "limits.json", 0
 
     async def write(data: bytes) -> None:
@@ -311,7 +325,7 @@ async def test_changed_limits_hold_within_a_second_and_bad_ones_change_nothing(
         assert await policy() == '"search";q=7;w=60'
         assert revision(one.revision) == 1
         await write(two.canonical())
-        await eventually(lambda: revision(two.revision) == 1, timeout_s=1.0)
+        await eventually(lambda: revision(two.revision) == 1, timeout_s=5.0)
         assert revision(one.revision) is None
         assert await policy() == '"search";q=8;w=60'
         await write(b'{"limits": [{"name": "search"}]}')
@@ -329,7 +343,7 @@ async def test_changed_limits_hold_within_a_second_and_bad_ones_change_nothing(
         assert two.revision in message
         assert (await session.get("/health/ready")).status == 200
         await write(one.canonical())
-        await eventually(lambda: revision(one.revision) == 1, timeout_s=1.0)
+        await eventually(lambda: revision(one.revision) == 1, timeout_s=5.0)
         assert refused_document() == 0
 
 

@@ -173,7 +173,7 @@ class CoreSettings(BaseSettings):
         examples=["media-gateway:ratelimits"],
     )
     ratelimit_timeout_ms: Milliseconds = Field(
-        default=50,
+        default=100,
         description="Longest a request waits for its counters in Redis, in milliseconds; then each limit's failure mode holds.",
         examples=["50"],
     )

@@ -21,7 +21,9 @@ from pydantic import SecretStr
 
 from media_gateway.core.bootstrap import Backends
 from media_gateway.core.errors import (
+    InvalidInputError,
     MediaGatewayError,
+    PayloadTooLargeError,
     RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
@@ -124,7 +126,12 @@ class RequestLimits:
         """
         if self._is_internal(request):
             return await handler(request)
-        charges = self.book.rules.charges(await self._asked(request, route))
+        form: Mapping[str, str] = {}
+        try:
+            form = await self._form(request, route)
+        except (InvalidInputError, PayloadTooLargeError) as error:
+            handler = refusing(error)
+        charges = self.book.rules.charges(await self._asked(request, route, form))
         decided = await self._limiter.decide(charges)
         request[DECISION] = decided
         if not decided.admitted:
@@ -160,12 +167,17 @@ class RequestLimits:
         _internal.labels(service).inc()
         return True
 
-    async def _asked(self, request: web.Request, route: Route) -> Asked:
+    async def _form(self, request: web.Request, route: Route) -> Mapping[str, str]:
+        assert route.limits is not None
+        wanted = self.book.rules.asks_for_forms or route.limits.choose
+        if route.form is None or not wanted or not is_form(request):
+            return {}
+        limit_bytes = route.body_limit_bytes or self._ways.body_limit_bytes
+        return unchecked_fields(await read_body(request, limit_bytes))
+
+    async def _asked(self, request: web.Request, route: Route, form: Mapping[str, str]) -> Asked:
         assert route.limits is not None
         ways, rules, caller = self._ways, self.book.rules, request.get(CALLER)
-        form: Mapping[str, str] = {}
-        if route.form is not None and is_form(request) and (rules.asks_for_forms or route.limits.choose):
-            form = unchecked_fields(await read_body(request, route.body_limit_bytes or ways.body_limit_bytes))
         client_id = kind = None
         if rules.asks_for_clients and (client_id := client_of(request.headers, form)) is not None:
             kinds = request.app.get(CLIENT_KINDS)
@@ -206,6 +218,15 @@ class RequestLimits:
         while True:
             await asyncio.sleep(LEASE_US / 3e6)
             await self._limiter.renew(decided)
+
+
+def refusing(error: MediaGatewayError) -> Handler:
+    """A handler for a request that has failed before it was counted: it is charged like any other, then refused."""
+
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        raise error
+
+    return refuse
 
 
 def client_of(headers: Mapping[str, str], form: Mapping[str, str]) -> str | None:

@@ -39,7 +39,7 @@ from media_gateway.core.web.keys import (
     Failure,
 )
 from media_gateway.core.web.limit_headers import set_limit_headers
-from media_gateway.core.web.limits import RequestLimits
+from media_gateway.core.web.limits import RequestLimits, refusing
 from media_gateway.core.web.parsing import check_target, too_large
 from media_gateway.core.web.problems import http_problem_response, problem_response, status_of
 from media_gateway.core.web.routing import Auth
@@ -277,17 +277,10 @@ def _authentication(verifier: TokenVerifier, limits: RequestLimits | None) -> Mi
                 await _authenticate(request, verifier, auth)
             except (UnauthenticatedError, PermissionDeniedError) as error:
                 # Charged first: guessing tokens is limited, too.
-                handler = _refusing(error)
+                handler = refusing(error)
         return await limits.handle(request, route, handler)
 
     return authentication
-
-
-def _refusing(error: MediaGatewayError) -> Handler:
-    async def refuse(_request: web.Request) -> web.StreamResponse:
-        raise error
-
-    return refuse
 
 
 async def _authenticate(request: web.Request, verifier: TokenVerifier, auth: Auth) -> None:
