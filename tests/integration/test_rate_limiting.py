@@ -187,6 +187,31 @@ async def test_a_charge_that_is_given_back_leaves_no_trace(limiter: RateLimiter,
     assert await admitted(limiter, charges, 5) == 1
 
 
+@pytest.mark.parametrize("given_back", [0, 1])
+async def test_it_is_the_moment_of_the_charge_that_is_given_back(
+    redis: RedisHandle, limiter: RateLimiter, given_back: int
+):
+    charges = [charge(rule(limit=5))]
+    both = [await limiter.decide(charges), await limiter.decide(charges)]
+    await limiter.give_back(both[given_back])
+    third = await limiter.decide(charges)
+    kept = both[1 - given_back].receipts[0]
+    since_us = third.receipts[0].charged_at_us - kept.charged_at_us
+    assert third.standings[0].reset_us == 60_000_000 - since_us
+    assert 0 < await redis.client.pttl(charges[0].key) <= 60_001
+
+
+async def test_a_large_window_slides_by_the_weight_of_the_last_one(redis: RedisHandle):
+    charges, begin = [charge(rule(kind=Kind.COUNTER, limit=200, cost=100))], 1_700_000_040_000_000
+    assert begin % 60_000_000 == 0
+    told = [
+        await _decide_at(redis, charges, begin + after_s * 1_000_000)
+        for after_s in (0, 10, 20, 75, 89, 90, 119, 120)
+    ]
+    assert [d.admitted for d in told] == [True, True, False, False, False, True, False, True]
+    assert [d.standings[0].remaining for d in told] == [100, 0, 0, 50, 96, 0, 96, 0]
+
+
 async def test_the_place_of_a_crashed_request_is_free_again_when_its_lease_ends(redis: RedisHandle):
     store = CounterStore(redis, timeout_ms=5_000, lease_us=300_000)
     limiter = RateLimiter(store)

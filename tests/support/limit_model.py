@@ -107,7 +107,7 @@ limits = st.fixed_dictionaries(
         ),
         "endpoints": st.sampled_from([[], ["a"], ["a", "b"]]),
         "when": st.sampled_from([{}, {"methods": ["GET"]}]),
-        "cost": st.sampled_from([1, 1, 1, 2]),
+        "cost": st.sampled_from([1, 1, 1, 2, 40]),
     }
 )
 
