@@ -66,7 +66,7 @@ async def check_readme(up: Up) -> None:
     assert steps
     for command, output in steps:
         # The last films of the load may still be on their way into the index.
-        said_last = await until_steady(command, output, {"http://127.0.0.1:8081": up.url("discovery")})
+        said_last = await until_steady(command, output, {"http://127.0.0.1:8080": up.url("gateway")})
         assert said_last == steady(output)
 
 
