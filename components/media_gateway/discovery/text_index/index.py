@@ -29,7 +29,7 @@ IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key
 NAMESAKES = 50
 """Contents of one title that are looked at."""
 
-WRITER_HEAP_BYTES = 15_000_000
+WRITER_HEAP_BYTES = 64_000_000
 """Least the library accepts for one thread; a batch is far smaller."""
 
 BUILT_QUERIES = 256
