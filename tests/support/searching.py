@@ -18,7 +18,6 @@ from media_gateway.discovery.services.reading import QueryReading
 from media_gateway.discovery.services.search import SearchParts, SearchQuery, SearchResult, SearchService
 from media_gateway.discovery.suggestions import Spelling, Suggestions
 from media_gateway.discovery.text_index import TextIndex, analyse, match_reasons
-from media_gateway.discovery.text_index.analysis import fold
 from media_gateway.discovery.text_index.schema import wording_of
 
 EVERYTHING = SearchFilter()
@@ -75,4 +74,4 @@ def titles(index: TextIndex, text: str, where: SearchFilter = EVERYTHING, *, lim
 
 def why(query: str, content: IndexedContent) -> list[str]:
     """Why the content would be found."""
-    return match_reasons(analyse(query), content, wording_of(content, fold(content.overview or "")))
+    return match_reasons(analyse(query), content, wording_of(content))

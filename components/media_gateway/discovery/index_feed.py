@@ -22,6 +22,7 @@ from media_gateway.core.errors import ConflictError, MediaGatewayError, Unavaila
 from media_gateway.core.ports.events import Delivery, EventBus, Subscription
 from media_gateway.discovery.documents import IndexedContent
 from media_gateway.discovery.generation import CatalogueGeneration
+from media_gateway.discovery.memory import give_back
 from media_gateway.discovery.pauses import RETRY_S, pause
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.suggestions import Suggestions
@@ -38,7 +39,14 @@ COMMIT_CHUNKS = 8
 
 REVISIONS_CHUNK = 5_000
 
-EVENTS_AT_ONCE = 500
+EVENTS_AT_ONCE = 1_000
+
+GATHERING_RATIO = 1.0
+"""Events are gathered so many times as long as writing the last ones took. A commit and the merges that follow it cost as much
+as indexing a hundred contents, so larger batches need less of a core in all, and searches get most of it meanwhile."""
+
+LONGEST_GATHERING_S = 0.25
+"""But no longer than this, in seconds."""
 
 _log = structlog.get_logger(__name__)
 _documents = Gauge("mgw_index_documents", "Contents in the text index")
@@ -74,7 +82,7 @@ class IndexFeed:
     indexes
         The text index says what is stale, so that the suggestions, which get the same, need no revisions.
     batch_ms
-        How long events are gathered into one commit, in milliseconds.
+        How long events are gathered into one commit, in milliseconds, unless there are so many that longer is better.
     reconcile_s
         Pause between comparisons, in seconds.
     """
@@ -91,7 +99,7 @@ class IndexFeed:
         self._catalogue = catalogue
         self._bus = bus
         self._index, self._suggestions, self._generation = indexes
-        self._batch_s = batch_ms / 1000
+        self._batch_s = self._gathering_s = batch_ms / 1000
         self._reconcile_s = reconcile_s
         self._writing = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="text-index")
@@ -183,6 +191,9 @@ class IndexFeed:
                 self._generation.changed(removed=True, cursor=None)
         _documents.set(len(self._index))
         self._compared_at = started
+        if len(chunks) > COMMIT_CHUNKS:
+            # The writer's buffers and what was read: a quarter of all memory after a build.
+            await self._in_writer(give_back)
         outcome = "equal" if equal else "repaired" if stale else "caught_up"
         _comparisons.labels(reason.replace(" ", "_"), outcome).inc()
         _repaired.inc(len(stale))
@@ -243,44 +254,55 @@ class IndexFeed:
                 return
 
     async def _apply_events(self, subscription: Subscription) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             deliveries = await self._next_batch(subscription)
+            began_s = loop.time()
             ids = dict.fromkeys(
                 content_id for delivery in deliveries for content_id in _content_ids(delivery)
             )
             removed = await self._refresh_until_done(list(ids))
-            if deliveries:
-                self._generation.changed(removed=removed, cursor=deliveries[-1].cursor)
+            self._generation.changed(removed=removed, cursor=deliveries[-1].cursor)
             now = datetime.now(UTC)
             for delivery in deliveries:
                 _lag.observe(max(0.0, (now - delivery.event.occurred_at).total_seconds()))
+            took_s = loop.time() - began_s
+            self._gathering_s = max(self._batch_s, min(GATHERING_RATIO * took_s, LONGEST_GATHERING_S))
 
     async def _next_batch(self, subscription: Subscription) -> list[Delivery]:
-        """At least one delivery, and those that follow within the time of a batch."""
+        """At least one delivery, and those that follow while they are gathered."""
         batch: list[Delivery] = []
-        loop = asyncio.get_running_loop()
         failures = 0
-        ends_at = float("inf")
-        while len(batch) < EVENTS_AT_ONCE and loop.time() < ends_at:
-            wait_ms = 1_000 if not batch else int((ends_at - loop.time()) * 1000)
+        while not batch:
             try:
-                got = await subscription.fetch(
-                    max_events=EVENTS_AT_ONCE - len(batch), wait_ms=max(0, wait_ms)
-                )
+                batch += await subscription.fetch(max_events=EVENTS_AT_ONCE, wait_ms=1_000)
             except ConflictError:
                 raise
             except MediaGatewayError as error:
                 self._note_bus(error)
-                if batch:
-                    break
                 await pause(failures)
                 failures += 1
-                continue
-            self._note_bus(None)
-            if got and not batch:
-                ends_at = loop.time() + self._batch_s
-            batch += got
+            else:
+                self._note_bus(None)
+        if len(batch) < EVENTS_AT_ONCE:
+            await asyncio.sleep(self._gathering_s)
+            batch += await self._waiting(subscription, EVENTS_AT_ONCE - len(batch))
         return batch
+
+    async def _waiting(self, subscription: Subscription, limit: int) -> list[Delivery]:
+        """At most so many deliveries that are there by now."""
+        found: list[Delivery] = []
+        try:
+            while len(found) < limit:
+                got = await subscription.fetch(max_events=limit - len(found), wait_ms=0)
+                found += got
+                if not got:
+                    break
+        except ConflictError:
+            raise
+        except MediaGatewayError as error:
+            self._note_bus(error)
+        return found
 
     async def _refresh_until_done(self, content_ids: Sequence[UUID]) -> bool:
         """Read contents again and write them, however long that takes; says whether any of them is gone."""

@@ -6,6 +6,7 @@ Contents that were removed are invisible here; ids that were merged away lead to
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -246,39 +247,49 @@ async def _current_id(connection: AsyncConnection, content_id: UUID) -> UUID:
 async def read_contents(connection: AsyncConnection, content_ids: Sequence[UUID]) -> list[IndexedContent]:
     """Those of the ids that are in the catalogue now, in any order."""
     wanted = {"ids": list(content_ids)}
-    rows = (await connection.execute(_CONTENTS, wanted)).mappings().all()
+    rows = (await connection.execute(_CONTENTS, wanted)).all()
     people = {
-        row.content_id: [Person(*both) for both in zip(row.roles, row.names, strict=True)]
-        for row in await connection.execute(_PEOPLE, wanted)
+        content_id: tuple(map(_person, roles[:PEOPLE_LIMIT], names[:PEOPLE_LIMIT]))
+        for content_id, roles, names in await connection.execute(_PEOPLE, wanted)
     }
     offers = {row.content_id: row for row in await connection.execute(_OFFERS, wanted)}
-    return [_indexed(row, people.get(row["id"], ()), offers.get(row["id"])) for row in rows]
+    return [_indexed(row, people.get(row.id, ()), offers.get(row.id)) for row in rows]
 
 
-def _indexed(row: Mapping[Any, Any], people: Sequence[Person], offered: sa.Row[Any] | None) -> IndexedContent:
-    languages = (row["original_language"], *row["audio_languages"])
+def _indexed(row: sa.Row[Any], people: tuple[Person, ...], offered: sa.Row[Any] | None) -> IndexedContent:
+    languages = (row.original_language, *row.audio_languages)
     real = set((offered.real_platforms or ()) if offered else ())
     return IndexedContent(
-        content_id=as_uuid(row["id"]),
-        revision=row["revision"],
-        content_type=row["content_type"],
-        title=row["title"],
-        original_title=row["original_title"],
-        alternate_titles=tuple((_json(row["alternate_titles"]) or {}).values()),
-        overview=row["overview"],
-        release_year=row["release_year"],
-        genres=tuple(row["genres"]),
-        keywords=tuple(row["keywords"]),
-        people=tuple(people[:PEOPLE_LIMIT]),
+        content_id=as_uuid(row.id),
+        revision=row.revision,
+        content_type=row.content_type,
+        title=row.title,
+        original_title=row.original_title,
+        alternate_titles=tuple((_json(row.alternate_titles) or {}).values()),
+        overview=row.overview,
+        release_year=row.release_year,
+        genres=tuple(row.genres),
+        keywords=tuple(row.keywords),
+        people=people,
         platforms=tuple(offered.platforms) if offered else (),
         demo_platforms=tuple(one for one in offered.platforms if one not in real) if offered else (),
-        offers=tuple(Offer(*offer.split("|")) for offer in offered.offers) if offered else (),
+        offers=tuple(map(_offer, offered.offers)) if offered else (),
         languages=tuple(dict.fromkeys(language for language in languages if language)),
-        popularity_score=_rounded(row["popularity_score"]),
-        average_rating=_rounded(row["average_rating"]),
-        maturity_rating=row["maturity_rating"],
-        poster=row["poster"],
+        popularity_score=_rounded(row.popularity_score),
+        average_rating=_rounded(row.average_rating),
+        maturity_rating=row.maturity_rating,
+        poster=row.poster,
     )
+
+
+_person = lru_cache(maxsize=1 << 13)(Person)
+"""Remembered: those who are in many contents are most of all that is read."""
+
+
+@lru_cache(maxsize=1 << 12)
+def _offer(text: str) -> Offer:
+    """Remembered: a catalogue has few combinations of platform, region and way to watch, on most of its contents."""
+    return Offer(*text.split("|"))
 
 
 def _details(row: Mapping[Any, Any]) -> ContentDetails:

@@ -119,12 +119,12 @@ class Entries:
         fresh[: len(weights)] = weights
         changed = np.fromiter(self._changed, dtype=np.int64, count=len(self._changed))
         self._changed.clear()
-        contents = np.array(self._contents)[changed]
-        popularity = np.array(self._popularity)[changed] / _MILLION
+        contents = np.frombuffer(self._contents, np.int64)[changed]
+        popularity = np.frombuffer(self._popularity, np.int64)[changed] / _MILLION
         together = popularity + CONTENT_WEIGHT * contents
-        is_title = np.array(self._is_title, dtype=np.bool_)[changed]
+        is_title = np.frombuffer(self._is_title, np.bool_)[changed]
         weight = np.where(is_title, popularity, together / (together + 1.0))
-        weight += np.array(self._tie_breaks)[changed]
+        weight += np.frombuffer(self._tie_breaks, np.float64)[changed]
         fresh[changed] = np.where(contents > 0, weight, GONE)
         return fresh
 

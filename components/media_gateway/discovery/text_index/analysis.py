@@ -183,6 +183,10 @@ def singular(word: str) -> str:
 
 def name_keys(folded: str) -> tuple[str, ...]:
     """What a person's folded name is asked by, without spaces: all of it, without "Jr.", and first and last name."""
+    first, _, last = folded.partition(" ")
+    if last and " " not in last:
+        # Most names are two words, and a catalogue has a dozen of them a content.
+        return (f"{first}{last}",)
     words = folded.split()
     short = _without_suffix(words)
     return tuple(dict.fromkeys(("".join(words), "".join(short), f"{short[0]}{short[-1]}"))) if words else ()
@@ -194,6 +198,9 @@ def _without_suffix(words: list[str]) -> list[str]:
 
 def last_names(folded: str) -> tuple[str, ...]:
     """The last name in a folded name, also with the particles before it: ``niro`` and ``deniro``."""
+    last = folded.partition(" ")[2]
+    if last and " " not in last:
+        return (last,)
     words = _without_suffix(folded.split())
     if len(words) < 2:
         return ()

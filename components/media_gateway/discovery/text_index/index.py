@@ -30,8 +30,8 @@ IndexedWord = Literal["title_loose", "title_series", "title_number", "person_key
 NAMESAKES = 50
 """Contents of one title that are looked at."""
 
-WRITER_HEAP_BYTES = 15_000_000
-"""Least the library accepts for one thread; a batch is far smaller."""
+WRITER_HEAP_BYTES = 64_000_000
+"""What is gathered before it becomes a segment of its own: a batch of events fits in, and a build makes few to merge."""
 
 BUILT_QUERIES = 256
 """Queries kept as they were built, until the next commit."""

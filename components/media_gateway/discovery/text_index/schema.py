@@ -2,8 +2,9 @@
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import product
 from uuid import UUID
 
 import tantivy
@@ -25,8 +26,9 @@ from media_gateway.discovery.text_index.analysis import (
 )
 from media_gateway.discovery.text_index.wording import Wording
 
-STEMMED, PLAIN, GRAMS, WHOLE = "stemmed", "plain", "grams", "raw"
-"""Names of tokenizers; the first three are ours and are registered on every index after it is made."""
+STEMMED, PLAIN, GRAMS, WHOLE, KEYS = "stemmed", "plain", "grams", "raw", "whitespace"
+"""Names of tokenizers; the first three are ours and are registered on every index after it is made. Keys hold no white
+space and are given in one text: a value costs more than a word."""
 
 POPULARITY_WEIGHT = 0.25
 """Most that popularity adds to a score, as a share of it: it parts equals and never lifts a poor match over a good one."""
@@ -73,15 +75,12 @@ def build_schema() -> tantivy.Schema:
         "title_series",
         "title_number",
         "title_sound",
-        "person_key",
-        "last_name",
-        "lead_name",
-        "credit",
-        "offer",
         "language",
         "content_type",
     ):
         builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic")
+    for name in ("person_key", "last_name", "lead_name", "credit", "offer", "year"):
+        builder.add_text_field(name, tokenizer_name=KEYS, index_option="basic")
     for name in ("genre", "platform"):
         # Also column by column, to be counted.
         builder.add_text_field(name, tokenizer_name=WHOLE, index_option="basic", fast=True)
@@ -89,7 +88,6 @@ def build_schema() -> tantivy.Schema:
         builder.add_text_field(name, tokenizer_name=STEMMED, index_option="freq")
     builder.add_text_field("keywords", tokenizer_name=PLAIN, index_option="freq")
     builder.add_text_field("people", tokenizer_name=PLAIN, index_option="basic")
-    builder.add_text_field("year", tokenizer_name=WHOLE, index_option="basic")
     builder.add_text_field("title_grams", tokenizer_name=GRAMS, index_option="freq")
     builder.add_integer_field("release_year", indexed=True, fast=True)
     builder.add_float_field("rating", indexed=True, fast=True)
@@ -130,17 +128,19 @@ def _guarded(folded: str) -> str:
     return _NOT_STEMMED.sub(r"\g<0>0", folded) if any(word in folded for word in _CONFUSED) else folded
 
 
-def wording_of(content: IndexedContent, overview: str) -> Wording:
-    """What a content says of itself, word by word; ``overview`` is folded."""
-    facts = [stem for title in content.titles for stem in stems(with_digits(fold(title)))]
+def wording_of(content: IndexedContent) -> Wording:
+    """What a content says of itself, word by word."""
+    return _wording(content, _Folded(content))
+
+
+def _wording(content: IndexedContent, folded: "_Folded") -> Wording:
+    facts = [stem for title in folded.titles for stem in stems(with_digits(title))]
     facts += [stem for genre in content.genres for stem in _genre_stems(genre)]
-    facts += [word for keyword in content.keywords for word in keyword_words(keyword)]
+    facts += [word for words in folded.keywords for word in words]
     if content.release_year is not None:
         facts += [str(content.release_year), f"{content.release_year // 10}0s"]
     return Wording(
-        overview=tuple(stems(overview)),
-        facts=tuple(dict.fromkeys(facts)),
-        names=tuple(dict.fromkeys(fold(person.name) for person in content.people)),
+        overview=tuple(stems(folded.overview)), facts=tuple(dict.fromkeys(facts)), names=tuple(folded.names)
     )
 
 
@@ -160,39 +160,70 @@ def keyword_words(keyword: str) -> list[str]:
     return [singular(word) for word in fold(keyword).split()]
 
 
+class _Folded:
+    """The texts of a content, folded once: several parts of the document are made of each.
+
+    Attributes
+    ----------
+    people : list[tuple[str, str]]
+        Roles and names.
+    names : dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+        `name_keys` and `last_names` of each distinct name.
+    """
+
+    __slots__ = ("keywords", "names", "overview", "people", "titles")
+
+    def __init__(self, content: IndexedContent) -> None:
+        self.overview = fold(content.overview or "")
+        self.titles = [fold(title) for title in content.titles]
+        self.keywords = [keyword_words(keyword) for keyword in content.keywords]
+        self.people = [(person.role, fold(person.name)) for person in content.people]
+        self.names = {
+            name: (name_keys(name), last_names(name))
+            for name in dict.fromkeys(name for _, name in self.people)
+        }
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of those with a role."""
+        return [name for theirs, name in self.people if theirs == role]
+
+
 def document_of(content: IndexedContent) -> tantivy.Document:
     """The document of a content."""
     document = tantivy.Document()
-    # Folded once: it is the longest text, and three parts of the document are made of it.
-    overview = fold(content.overview or "")
+    folded = _Folded(content)
     document.add_text("id", str(content.content_id))
     high, low = split_id(content.content_id)
     document.add_unsigned("id_high", high)
     document.add_unsigned("id_low", low)
-    _add_titles(document, content)
-    _add_people(document, content, overview)
+    _add_titles(document, content, folded.titles)
+    _add_people(document, folded)
     for genre in content.genres:
         document.add_text("genre", genre)
-        document.add_text("genres", genre_words(genre))
+    document.add_text("genres", " ".join(map(genre_words, content.genres)))
     _add_conditions(document, content)
-    document.add_text("keywords", " ".join(" ".join(keyword_words(keyword)) for keyword in content.keywords))
-    document.add_text("overview", _guarded(overview))
+    document.add_text("keywords", " ".join(" ".join(words) for words in folded.keywords))
+    document.add_text("overview", _guarded(folded.overview))
     if content.release_year is not None:
-        document.add_text("year", str(content.release_year))
-        document.add_text("year", f"{content.release_year // 10}0s")
+        document.add_text("year", f"{content.release_year} {content.release_year // 10}0s")
         document.add_integer("release_year", content.release_year)
     document.add_float("prior", prior_of(content))
     document.add_bytes("card", content.to_bytes())
-    document.add_bytes("wording", wording_of(content, overview).to_bytes())
+    document.add_bytes("wording", _wording(content, folded).to_bytes())
     return document
+
+
+def _add_keys(document: tantivy.Document, field: str, keys: Iterable[str]) -> None:
+    """Each key once, in one text."""
+    if text := " ".join(dict.fromkeys(keys)):
+        document.add_text(field, text)
 
 
 def _add_conditions(document: tantivy.Document, content: IndexedContent) -> None:
     document.add_text("content_type", content.content_type)
     for platform in content.platforms:
         document.add_text("platform", platform)
-    for key in dict.fromkeys(key for offer in content.offers for key in offer_keys(offer)):
-        document.add_text("offer", key)
+    _add_keys(document, "offer", (key for offer in content.offers for key in offer_keys(offer)))
     for language in content.languages:
         document.add_text("language", language)
     if content.average_rating is not None:
@@ -202,12 +233,14 @@ def _add_conditions(document: tantivy.Document, content: IndexedContent) -> None
         document.add_integer("maturity_level", level)
 
 
-def offer_keys(offer: Offer) -> Iterator[str]:
-    """An offering by all three of its facts and by each choice of them, so that a filter is a look-up of one key."""
-    for platform in (offer.platform, ""):
-        for region in (offer.region, ""):
-            for kind in (offer.availability_type, ""):
-                yield offer_key(platform, region, kind)
+@lru_cache(maxsize=1 << 12)
+def offer_keys(offer: Offer) -> tuple[str, ...]:
+    """An offering by all three of its facts and by each choice of them, so that a filter is a look-up of one key.
+
+    Remembered, as the catalogue has few: platforms by regions by ways to watch.
+    """
+    choices = product((offer.platform, ""), (offer.region, ""), (offer.availability_type, ""))
+    return tuple(offer_key(*choice) for choice in choices)
 
 
 def offer_key(platform: str, region: str, availability_type: str) -> str:
@@ -215,19 +248,19 @@ def offer_key(platform: str, region: str, availability_type: str) -> str:
     return f"{platform}|{region}|{availability_type}"
 
 
-def _add_people(document: tantivy.Document, content: IndexedContent, overview: str) -> None:
-    for name in dict.fromkeys(fold(person.name) for person in content.people):
-        document.add_text("people", name)
-        for key in name_keys(name):
-            document.add_text("person_key", key)
-        for key in last_names(name):
-            document.add_text("last_name", key)
-    for role in CREDITED_ROLES:
-        names = (fold(person.name) for person in content.people if person.role == role)
-        for key in dict.fromkeys(key for name in names for key in (*name_keys(name), *last_names(name))):
-            document.add_text("credit", credit_key(role, key))
-    for key in dict.fromkeys(key for name in _leads(content, overview) for key in last_names(name)):
-        document.add_text("lead_name", key)
+def _add_people(document: tantivy.Document, folded: _Folded) -> None:
+    names = folded.names
+    # Words are counted, not placed, so all names can be one text.
+    document.add_text("people", " ".join(names))
+    _add_keys(document, "person_key", (key for keys, _ in names.values() for key in keys))
+    _add_keys(document, "last_name", (key for _, keys in names.values() for key in keys))
+    credited = ((role, names[name]) for role in CREDITED_ROLES for name in folded.of_role(role))
+    _add_keys(
+        document,
+        "credit",
+        (credit_key(role, key) for role, (keys, lasts) in credited for key in (*keys, *lasts)),
+    )
+    _add_keys(document, "lead_name", (key for name in _leads(folded) for key in names[name][1]))
 
 
 def credit_key(role: str, name: str) -> str:
@@ -235,21 +268,21 @@ def credit_key(role: str, name: str) -> str:
     return f"{role}|{name}"
 
 
-def _leads(content: IndexedContent, overview: str) -> list[str]:
-    """Folded names of directors and of leads: who is named in the description, or else the first in the cast.
+def _leads(folded: _Folded) -> list[str]:
+    """Names of directors and of leads: who is named in the description, or else the first in the cast.
 
     The description first, because many catalogues list a cast by alphabet.
     """
-    overview = f" {overview} "
-    actors = [fold(person.name) for person in content.people if person.role == "actor"]
+    overview = f" {folded.overview} "
+    actors = folded.of_role("actor")
     told_of = [name for name in actors if f" {name} " in overview]
-    directors = [fold(person.name) for person in content.people if person.role == "director"]
-    return directors + (told_of or actors[:LEADS])
+    return folded.of_role("director") + (told_of or actors[:LEADS])
 
 
-def _add_titles(document: tantivy.Document, content: IndexedContent) -> None:
-    for key in dict.fromkeys(fold(title) for title in content.titles):
-        document.add_text("title", _guarded(with_digits(key)))
+def _add_titles(document: tantivy.Document, content: IndexedContent, folded: Sequence[str]) -> None:
+    keys = dict.fromkeys(folded)
+    document.add_text("title", " ".join(_guarded(with_digits(key)) for key in keys))
+    for key in keys:
         document.add_text("title_key", key)
         document.add_text("title_loose", loose(key))
         document.add_text("title_sound", sound(key))
@@ -258,7 +291,7 @@ def _add_titles(document: tantivy.Document, content: IndexedContent) -> None:
     for key in dict.fromkeys(key for title in content.titles for key in sequel_keys(title)):
         document.add_text("title_number", key)
     # Only the title people know: many translations would make each of them look like a poor match.
-    document.add_text("title_grams", padded(fold(content.title)))
+    document.add_text("title_grams", padded(folded[0]))
 
 
 def prior_of(content: IndexedContent) -> float:
