@@ -1,0 +1,1 @@
+"""Use cases of auth, called by the routes. Know no HTTP."""

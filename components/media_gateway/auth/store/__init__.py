@@ -1,0 +1,1 @@
+"""What auth keeps: the only place with its SQL and Lua scripts."""

@@ -1,0 +1,34 @@
+import orjson
+from aiohttp import web
+
+from media_gateway.auth.device_routes import oauth_answer, poll_answer
+from media_gateway.auth.services.device import DeviceGrantError
+from media_gateway.core.errors import RateLimitedError, UnauthenticatedError
+
+
+def read(answer: web.Response) -> tuple[int, str]:
+    assert isinstance(answer.body, bytes)
+    return answer.status, orjson.loads(answer.body)["error"]
+
+
+def test_over_a_limit_a_poll_is_told_to_slow_down_and_for_how_long():
+    answer = poll_answer(RateLimitedError("too many requests", retry_after_ms=4_200))
+    assert read(answer) == (429, "slow_down")
+    assert answer.headers["Retry-After"] == "5"
+
+
+def test_other_requests_over_a_limit_are_not_told_to_slow_down():
+    assert read(oauth_answer(RateLimitedError("too many"))) == (429, "rate_limit_exceeded")
+
+
+def test_what_a_poll_waits_for_is_no_failure_of_the_server():
+    assert read(poll_answer(DeviceGrantError("slow_down", "polls must be 10 s apart"))) == (400, "slow_down")
+
+
+def test_a_bad_token_is_answered_with_its_challenge():
+    answer = oauth_answer(
+        UnauthenticatedError("the token is expired", details={"challenge": 'Bearer error="x"'})
+    )
+    assert read(answer) == (401, "invalid_token")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer error="x"'
+    assert answer.headers["Cache-Control"] == "no-store"
