@@ -138,12 +138,15 @@ class PgvectorIndex:
         await self._ready()
         condition, values = _condition(where or VectorFilter())
         asked = _Asked(condition, (str(query.tolist()), top_k, *values), with_payload)
-        async with self._database.direct(_tuned(top_k)) as connection:
-            hits = await _nearest(connection, asked, exact=False)
+        async with self._database.transaction() as connection:
+            # Past SQLAlchemy, which takes longer to read the answer than Postgres to find it.
+            direct = await DirectConnection.under(connection)
+            await _tune(direct, top_k)
+            hits = await _nearest(direct, asked, exact=False)
             if len(hits) < top_k:
                 # Either so few points pass the filter, or the index scan gave up before it found them
                 # (`hnsw.max_scan_tuples`); both are cheap to settle exactly through the filter's own index.
-                hits = await _nearest(connection, asked, exact=True)
+                hits = await _nearest(direct, asked, exact=True)
         return hits
 
     async def fetch(self, content_ids: Sequence[UUID]) -> dict[UUID, Vector]:
@@ -194,14 +197,17 @@ def _condition(where: VectorFilter) -> tuple[str, list[Any]]:
     return " AND ".join(parts) or "TRUE", values
 
 
-def _tuned(top_k: int) -> dict[str, str]:
-    """Settings of a search. A generic plan can't know how selective the filter is, so each is planned for its values."""
+async def _tune(connection: DirectConnection, top_k: int) -> None:
+    """Settings of this transaction only.
+
+    A generic plan can't know how selective the filter is, so each search is planned for its values.
+    """
     ef_search = min(MAX_EF_SEARCH, max(MIN_EF_SEARCH, EF_SEARCH_PER_HIT * top_k))
-    return {
-        "hnsw.ef_search": str(ef_search),
-        "hnsw.iterative_scan": "relaxed_order",
-        "plan_cache_mode": "force_custom_plan",
-    }
+    await connection.fetch(
+        "SELECT set_config('hnsw.ef_search', $1, true), set_config('hnsw.iterative_scan', 'relaxed_order', true), "
+        "set_config('plan_cache_mode', 'force_custom_plan', true)",
+        str(ef_search),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,8 @@ A component's ``store.py`` gets a `Database`, opens a transaction and writes its
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from media_gateway.core.adapters.postgres.connection import PromptConnection
-from media_gateway.core.adapters.postgres.direct import DirectConnection
 from media_gateway.core.errors import (
     ConflictError,
     DeadlineExceededError,
@@ -59,8 +56,6 @@ REFUSED_LOGINS = {
 
 CHECK_AFTER_IDLE_S = 1.0
 """Seconds in the pool after which a connection is asked whether it is alive before it is used."""
-
-NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 _IDLE_SINCE = "idle_since"
 
@@ -119,26 +114,6 @@ class Database:
             async with self._engine.begin() as connection:
                 await connection.execute(sa.text(f"SET LOCAL statement_timeout = {int(limit)}"))
                 yield connection
-
-    @asynccontextmanager
-    async def direct(
-        self, settings: Mapping[str, str] = NO_SETTINGS, *, timeout_ms: int | None = None
-    ) -> AsyncIterator[DirectConnection]:
-        """As `transaction`, past SQLAlchemy, which costs more than a short statement itself.
-
-        Parameters
-        ----------
-        settings
-            Of the server, for this transaction.
-        """
-        wanted = {"statement_timeout": str(int(timeout_ms or self._timeout_ms)), **settings}
-        calls = ", ".join(f"set_config(${at}, ${at + 1}, true)" for at in range(1, 2 * len(wanted), 2))
-        with translated():
-            async with self._engine.connect() as connection:
-                direct = await DirectConnection.under(connection)
-                async with direct.begun():
-                    await direct.fetch(f"SELECT {calls}", *chain.from_iterable(wanted.items()))
-                    yield direct
 
     async def ping(self) -> None:
         """Return if the database answers."""

@@ -5,8 +5,7 @@ A store that moves many rows uses it; everything else goes through SQLAlchemy. A
 statement had gone through it, so that `translated` and ``except DBAPIError`` hold for both.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -33,32 +32,6 @@ class DirectConnection:
     async def under(cls, connection: AsyncConnection) -> "DirectConnection":
         """The driver's side of an open transaction."""
         return cls(connection, (await connection.get_raw_connection()).driver_connection)
-
-    @asynccontextmanager
-    async def begun(self) -> AsyncIterator[None]:
-        """A transaction of the driver's own, where SQLAlchemy began none; committed at the end or rolled back.
-
-        Raises
-        ------
-        DBAPIError
-            As SQLAlchemy would.
-        """
-        transaction = self._raw.transaction()
-        try:
-            await transaction.start()
-        except _DRIVER_ERRORS as error:
-            raise _wrapped(error, "BEGIN") from error
-        try:
-            yield
-        except BaseException:
-            # What went wrong counts, not that undoing it did too: the connection is closed then.
-            with suppress(*_DRIVER_ERRORS, OSError):
-                await transaction.rollback()
-            raise
-        try:
-            await transaction.commit()
-        except _DRIVER_ERRORS as error:
-            raise _wrapped(error, "COMMIT") from error
 
     async def fetch(self, statement: str, *arguments: Any) -> Sequence[Any]:
         """Rows of a statement with ``$1``-style parameters.
