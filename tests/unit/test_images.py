@@ -273,3 +273,17 @@ def test_skaffold_builds_targets_that_exist_and_gives_values_that_the_charts_tak
         for file in values:
             jsonschema_rs.validate(schema, yaml.safe_load((ROOT / file).read_text()))
     assert {profile["name"] for profile in config["profiles"]} == {"dev", "ci"}
+
+
+def test_core_can_be_imported_without_drivers() -> None:
+    # The trainer's image has core and no Redis client; who uses one is told apart by the import.
+    program = (
+        "import sys; sys.modules['redis'] = sys.modules['redis.asyncio'] = None\n"
+        "from tests.cluster.image_program import import_all\n"
+        "print(import_all('media_gateway.core', drivers=False))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) > 50

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from media_gateway.core.adapters.redis import RedisHandle, translated
 from media_gateway.core.breaker import BreakerPolicy, CircuitBreaker
 from media_gateway.core.errors import DeadlineExceededError, MediaGatewayError, UnavailableError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+    from media_gateway.core.adapters.redis import RedisHandle
 
 LATE_LOOP_S = 0.005
 """An alarm that rings later than this, in seconds, tells of a busy process and not of a slow server."""
@@ -94,7 +95,7 @@ class SparingClient:
         Whose client.
     """
 
-    def __init__(self, redis: RedisHandle) -> None:
+    def __init__(self, redis: "RedisHandle") -> None:
         self._client = redis.client
         self._breaker = CircuitBreaker("cache", POLICY)
         self._wary_until_s = -float("inf")
@@ -126,7 +127,9 @@ class SparingClient:
                 try:
                     return await question(self._client)
                 except Exception:
-                    # Only here, as it costs a few per cent of a lookup.
+                    # Only here, as it costs a few per cent of a lookup. The driver is there by now.
+                    from media_gateway.core.adapters.redis import translated
+
                     with translated():
                         raise
         except (UnavailableError, DeadlineExceededError):

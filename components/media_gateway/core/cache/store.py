@@ -5,11 +5,14 @@ is left alone for a second; whoever asked goes on without it.
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from media_gateway.core.adapters.redis import RedisHandle
 from media_gateway.core.cache.asking import SparingClient
 from media_gateway.core.cache.lookups import Lookups
 from media_gateway.core.cache.writes import Writes
+
+if TYPE_CHECKING:
+    from media_gateway.core.adapters.redis import RedisHandle
 
 PATIENCE_MS = 20.0
 """Longest a lookup may take, in milliseconds: about as long as what is kept takes to make."""
@@ -32,7 +35,7 @@ class CacheStore:
     """
 
     def __init__(
-        self, redis: RedisHandle, *, patience_ms: float = PATIENCE_MS, most_bytes: int = MOST_BYTES
+        self, redis: "RedisHandle", *, patience_ms: float = PATIENCE_MS, most_bytes: int = MOST_BYTES
     ) -> None:
         client = SparingClient(redis)
         self._lookups = Lookups(client, patience_s=patience_ms / 1000)

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from media_gateway.core.adapters.redis import translated
 from media_gateway.core.cache.asking import SparingClient
 from media_gateway.core.errors import MediaGatewayError
 
@@ -136,6 +135,9 @@ class Writes:
 
 def _problem(reply: object) -> MediaGatewayError | None:
     if isinstance(reply, Exception):
+        # Here, since whoever gets a reply has the driver.
+        from media_gateway.core.adapters.redis import translated
+
         try:
             with translated():
                 raise reply
