@@ -153,12 +153,14 @@ async def test_a_person_refuses_with_the_keyboard_alone(stage):
     codes = (await stage.door.begin()).body
     async with stage.visitor(viewport=DESKTOP) as page:
         await page.goto(f"{stage.url}/device")
-        # What to type into has the focus on each page.
+        # What to type into gets the focus on each page; a key pressed before that is lost.
+        await expect(page.get_by_label("E-mail")).to_be_focused()
         await page.keyboard.type("anna@example.com")
         await page.keyboard.press("Tab")
         await page.keyboard.type(PASSWORD)
         await page.keyboard.press("Enter")
         await heading(page, "Sign in a device")
+        await expect(page.get_by_label("Code")).to_be_focused()
         await page.keyboard.type(codes["user_code"].lower())
         await page.keyboard.press("Enter")
         await heading(page, "Let “Living-room TV” use your account?")
