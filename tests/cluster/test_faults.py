@@ -150,15 +150,16 @@ async def test_the_end_state_is_the_same_while_tokens_expire(own_stage: Stage, g
     token = own_stage.folder / "token"
 
     async def expire() -> None:
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.4)
         own_stage.proxy.rotate(token)
         # A watch is not ended by its token's end, but a new one needs the new token.
         own_stage.proxy.drop_watches()
 
     async with own_stage.operator(token_file=token), during(expire):
         await own_stage.afternoon(timeout_s=60).play()
+        # On a fast machine the scenario may be over before the first token is.
+        await eventually(lambda: any(one.status == 401 for one in own_stage.proxy.seen))
         await own_stage.reached(golden.state)
-    assert [one for one in own_stage.proxy.seen if one.status == 401], "no request met an expired token"
     assert_created_once(own_stage)
 
 
