@@ -68,8 +68,11 @@ def gains_of(results: Sequence[Result], relevant: Sequence[Relevant]) -> list[fl
             by_id[result.id] = place
             by_title.setdefault(fold(result.title), []).append(place)
     taken: set[int] = set()
-    # Best grades first: what is certain of a better answer is not given away to a lesser one.
-    waiting = sorted(relevant, key=lambda one: -one.grade)
+    # Best grades first: what is certain of a better answer is not given away to a lesser one. Then those that fit fewest
+    # results, by an order of their own, so that the order in which they were written down changes nothing.
+    waiting = sorted(
+        relevant, key=lambda one: (-one.grade, one.id is None, one.year is None, one.year or 0, str(one.id))
+    )
     for tolerance in (0, YEAR_TOLERANCE):
         left: list[Relevant] = []
         for one in waiting:
