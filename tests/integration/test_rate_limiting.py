@@ -25,7 +25,7 @@ from media_gateway.core.limiting import (
     Rule,
     key_of,
 )
-from media_gateway.core.limiting.store import DECIDE, read_answer
+from media_gateway.core.limiting.store import DECIDE, Question, arguments, read_answer
 from tests.support.limit_model import Model, Step, documents, rules_of, steps
 from tests.support.own_servers import killed, paused
 from tests.support.processes import module
@@ -249,6 +249,35 @@ def count(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"mgw_ratelimit_{name}_total", labels) or 0.0
 
 
+async def test_requests_that_are_judged_together_are_judged_one_after_another(limiter: RateLimiter):
+    """One subject, others, several scopes and leases in one turn of the loop; nobody gets the answer of another."""
+    several, alone = rule("several", limit=3), rule("alone", Kind.GCRA, limit=1)
+    places = rule("places", Kind.CONCURRENCY, limit=2)
+    same = [[charge(several), charge(places)] for _ in range(5)]
+    others = [[charge(alone, f"other-{n}")] for n in range(100)]
+    elsewhere = [[Charge(several, key_of("elsewhere", several, "s"))] for _ in range(4)]
+    asked = [*same, *others, *elsewhere]
+    decisions = await asyncio.gather(*(limiter.decide(charges) for charges in asked))
+    assert [d.admitted for d in decisions] == [True] * 2 + [False] * 3 + [True] * 103 + [False]
+    assert [d.standings[0].remaining for d in decisions[:5]] == [2, 1, 1, 1, 1]
+    for charges, decision in zip(asked, decisions, strict=True):
+        assert [s.rule for s in decision.standings] == [c.rule for c in charges]
+    await limiter.give_back(decisions[0])
+    assert (await limiter.decide(same[0])).admitted
+
+
+async def test_a_caller_who_leaves_takes_no_answer_from_those_judged_with_him(limiter: RateLimiter):
+    tasks = [asyncio.ensure_future(limiter.decide([charge(rule())])) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    first, left, last = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(left, asyncio.CancelledError)
+    assert isinstance(first, Decision)
+    assert first.admitted
+    assert isinstance(last, Decision)
+    assert last.admitted
+
+
 CLOCKED = DECIDE.replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
 """The script by a clock of the test's."""
 
@@ -280,10 +309,11 @@ def test_the_script_lets_pass_what_all_matching_limits_let_pass(
 async def _decide_at(redis: RedisHandle, charges: Sequence[Charge], now: int) -> Decision:
     if not charges:
         return Decision(admitted=True)
-    keys, packed = [c.key for c in charges], [c.rule.packed for c in charges]
+    keys = [c.key for c in charges]
+    packed = arguments([Question(charges, "", asyncio.get_running_loop().create_future())], "0")
     clock = (now // 1_000_000, now % 1_000_000)
     answer = await redis.client.eval(CLOCKED, len(keys), *keys, *packed, *clock)
-    return read_answer(charges, answer, "")
+    return read_answer(charges, memoryview(answer), "")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from media_gateway.core.errors import NotConfiguredError, UnauthenticatedError, UnavailableError
-from media_gateway.core.tokens import MAX_TOKEN_BYTES, TokenVerifier, mint_token
+from media_gateway.core.tokens import KEYS_TTL_S, LEEWAY_S, MAX_TOKEN_BYTES, TokenVerifier, mint_token
 
 SECRET = "a shared secret that is long enough!"
 AT = {"typ": "at+jwt"}
@@ -239,3 +239,68 @@ async def test_a_refusal_says_why_in_plain_words(verifier: TokenVerifier, token:
     with pytest.raises(UnauthenticatedError) as caught:
         await verifier.verify(token)
     assert caught.value.message == f"the token is not valid: {reason}"
+
+
+async def test_a_token_is_refused_from_the_moment_it_or_its_grant_is_revoked() -> None:
+    revoked: set[str] = set()
+    verifier = TokenVerifier(issuer="media-gateway", audience="media-gateway", secret=SECRET, revoked=revoked)
+    for name in ("jti", "sid"):
+        token, other = signed(claims(**{name: f"{name}-1"})), signed(claims(**{name: f"{name}-2"}))
+        await verifier.verify(token)
+        revoked.add(f"{name}-1")
+        with pytest.raises(UnauthenticatedError, match="the token was revoked"):
+            await verifier.verify(token)
+        assert (await verifier.verify(other)).subject == "user-1"
+    odd = signed(claims(sid=["not", "a", "text"]))
+    assert (await verifier.verify(odd)).subject == "user-1"
+
+
+async def test_a_known_token_is_refused_once_it_has_expired(
+    verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = mint_token(SECRET, "user-1", ttl_s=60)
+    first = await verifier.verify(token)
+    assert await verifier.verify(token) is first
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60 + LEEWAY_S - 2)
+    assert await verifier.verify(token) is first
+    monkeypatch.setattr(time, "time", lambda: now + 60 + LEEWAY_S + 2)
+    with pytest.raises(UnauthenticatedError, match="expired"):
+        await verifier.verify(token)
+
+
+async def test_a_known_token_is_refused_once_its_key_is_no_longer_published(
+    both: TokenVerifier, issuer: Issuer, ed_key: ed25519.Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = signed(claims(), key=ed_key, alg="EdDSA", kid="ed")
+    assert await both.verify(token) is await both.verify(token)
+    issuer.keys = issuer.keys[:1]
+    later = time.monotonic() + KEYS_TTL_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    with pytest.raises(UnauthenticatedError):
+        await both.verify(token)
+
+
+async def test_no_more_tokens_are_remembered_than_are_good_for_memory(
+    verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("media_gateway.core.tokens.KNOWN_TOKENS", 2)
+    tokens = [mint_token(SECRET, f"user-{n}") for n in range(3)]
+    callers = [await verifier.verify(token) for token in tokens]
+    assert await verifier.verify(tokens[2]) is callers[2]
+    assert await verifier.verify(tokens[1]) is callers[1]
+    assert await verifier.verify(tokens[0]) is not callers[0]
+
+
+async def test_published_keys_have_an_issuer_of_their_own(
+    issuer: Issuer, ed_key: ed25519.Ed25519PrivateKey
+) -> None:
+    verifier = TokenVerifier(
+        issuer="inside", audience="media-gateway", secret=SECRET, jwks_url=issuer.url, jwks_issuer="outside"
+    )
+    for name, refused in (("outside", "inside"), ("inside", "outside")):
+        by: dict[str, Any] = {"key": ed_key, "alg": "EdDSA", "kid": "ed"} if name == "outside" else {}
+        assert (await verifier.verify(signed(claims(iss=name), **by))).subject == "user-1"
+        with pytest.raises(UnauthenticatedError, match="another issuer"):
+            await verifier.verify(signed(claims(iss=refused), **by))
+    await verifier.close()

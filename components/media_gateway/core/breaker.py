@@ -6,11 +6,12 @@ shared in Redis: that a circuit is open, and who may probe. Without Redis the sa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -229,9 +230,12 @@ class _Window:
 
     def add(self, *, failed: bool) -> None:
         now = int(self._clock() / self._slot_s)
-        slot = self._slots.setdefault(now, [0, 0])
-        slot[0] += 1
-        slot[1] += failed
+        slot = self._slots.get(now)
+        if slot is not None:
+            slot[0] += 1
+            slot[1] += failed
+            return
+        self._slots[now] = [1, int(failed)]
         for old in [s for s in self._slots if s <= now - self.SLOTS]:
             del self._slots[old]
 
@@ -249,6 +253,15 @@ def counts_as_failure(error: BaseException) -> bool:
     return isinstance(
         error, UnavailableError | DeadlineExceededError | UpstreamError | TimeoutError | ConnectionError
     )
+
+
+class _Call(NamedTuple):
+    """A call that was let through, and when."""
+
+    circuit: Circuit
+    verdict: Verdict
+    probe: str
+    started_s: float
 
 
 class CircuitBreaker:
@@ -279,9 +292,10 @@ class CircuitBreaker:
         self._shared = RedisCircuit(name, policy, redis) if redis is not None else None
         self._window = _Window(policy.window_ms, clock)
         self._seen_closed_at = -float("inf")
+        self._is_asking = False
+        self._open = _state.labels(name)
 
-    @asynccontextmanager
-    async def attempt(self) -> AsyncIterator[None]:
+    def attempt(self) -> AbstractAsyncContextManager[None]:
         """Make one call inside the block; its exception or lack of one is the outcome.
 
         Raises
@@ -289,51 +303,54 @@ class CircuitBreaker:
         UnavailableError
             The circuit is open; ``retry_after_ms`` says for how long. The block was not run.
         """
-        probe = str(uuid7())
-        circuit, verdict = await self._enter(probe)
-        outcome, started_s = Outcome.SUCCESS, self._clock()
-        try:
-            yield
-        except asyncio.CancelledError:
-            outcome = Outcome.FAILURE if self._is_slow(started_s) else Outcome.CANCELLED
-            raise
-        except Exception as error:
-            if counts_as_failure(error):
-                outcome = Outcome.FAILURE
-            raise
-        finally:
-            if verdict is Verdict.PROBE:
-                # Shielded: a slot lost to a cancelled caller would keep the circuit half-open for the whole lease.
-                await asyncio.shield(self._leave(circuit, probe, outcome))
-            elif outcome is not Outcome.CANCELLED:
-                await self._count(failed=outcome is Outcome.FAILURE)
+        return _Attempt(self._enter, self._left)
 
     def _is_slow(self, started_s: float) -> bool:
         slow_ms = self._policy.slow_ms
         return slow_ms is not None and (self._clock() - started_s) * 1000 >= slow_ms
 
-    async def _enter(self, probe: str) -> tuple[Circuit, Verdict]:
+    async def _enter(self) -> _Call:
+        if self._is_known_closed():
+            return _Call(self._shared or self._local, Verdict.CLOSED, "", self._clock())
+        probe = str(uuid7())
         circuit, verdict, left_ms = await self._ask(probe)
-        _state.labels(self.name).set(verdict is not Verdict.CLOSED)
+        self._open.set(verdict is not Verdict.CLOSED)
         if verdict is Verdict.OPEN:
             _refused.labels(self.name).inc()
             raise UnavailableError(
                 f"{self.name} is failing; calls to it are paused", retry_after_ms=max(1, left_ms)
             )
-        return circuit, verdict
+        return _Call(circuit, verdict, probe, self._clock())
+
+    def _is_known_closed(self) -> bool:
+        """Whether the shared circuit was closed a moment ago, or just now, and somebody is asking it again already."""
+        age_ms = (self._clock() - self._seen_closed_at) * 1000
+        return age_ms < REFRESH_MS or (self._is_asking and age_ms < float("inf"))
+
+    async def _left(self, call: _Call, error: BaseException | None) -> None:
+        outcome = Outcome.SUCCESS
+        if isinstance(error, asyncio.CancelledError):
+            outcome = Outcome.FAILURE if self._is_slow(call.started_s) else Outcome.CANCELLED
+        elif isinstance(error, Exception) and counts_as_failure(error):
+            outcome = Outcome.FAILURE
+        if call.verdict is Verdict.PROBE:
+            # Shielded: a slot lost to a cancelled caller would keep the circuit half-open for the whole lease.
+            await asyncio.shield(self._leave(call.circuit, call.probe, outcome))
+        elif outcome is not Outcome.CANCELLED:
+            await self._count(failed=outcome is Outcome.FAILURE)
 
     async def _ask(self, probe: str) -> tuple[Circuit, Verdict, int]:
         if self._shared is not None:
-            if (self._clock() - self._seen_closed_at) * 1000 < REFRESH_MS:
-                return self._shared, Verdict.CLOSED, 0
+            self._is_asking = True
             try:
                 verdict, left_ms = await self._shared.enter(probe)
             except (MediaGatewayError, TimeoutError):
                 _log.debug("circuit state not reachable, using the local one", upstream=self.name)
             else:
-                if verdict is Verdict.CLOSED:
-                    self._seen_closed_at = self._clock()
+                self._seen_closed_at = self._clock() if verdict is Verdict.CLOSED else -float("inf")
                 return self._shared, verdict, left_ms
+            finally:
+                self._is_asking = False
         verdict, left_ms = await self._local.enter(probe)
         return self._local, verdict, left_ms
 
@@ -345,8 +362,10 @@ class CircuitBreaker:
 
     async def _count(self, *, failed: bool) -> None:
         self._window.add(failed=failed)
+        if not failed:
+            return
         calls, failures = self._window.totals()
-        if not failed or failures < self._policy.failures or failures < self._policy.error_rate * calls:
+        if failures < self._policy.failures or failures < self._policy.error_rate * calls:
             return
         _log.warning("circuit opened", upstream=self.name, failures=failures, calls=calls)
         self._window.clear()
@@ -357,3 +376,25 @@ class CircuitBreaker:
                 await self._shared.trip()
             except (MediaGatewayError, TimeoutError):
                 _log.warning("an opened circuit could not be shared", upstream=self.name)
+
+
+class _Attempt:
+    """What `CircuitBreaker.attempt` gives. Every call passes one, and a generator costs twice as much."""
+
+    __slots__ = ("_call", "_enter", "_left")
+
+    def __init__(
+        self,
+        enter: Callable[[], Awaitable[_Call]],
+        left: Callable[[_Call, BaseException | None], Awaitable[None]],
+    ) -> None:
+        self._enter = enter
+        self._left = left
+
+    async def __aenter__(self) -> None:
+        self._call = await self._enter()
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._left(self._call, error)

@@ -148,6 +148,11 @@ class CoreSettings(BaseSettings):
         description="Expected `iss` of access tokens.",
         examples=["https://auth.example"],
     )
+    auth_jwks_issuer: str | None = Field(
+        default=None,
+        description="Expected `iss` of tokens signed with published keys; default is `AUTH_ISSUER`.",
+        examples=["https://auth.example"],
+    )
     auth_audience: str = Field(
         default="media-gateway", description="Expected `aud` of access tokens.", examples=["media-gateway"]
     )

@@ -5,8 +5,10 @@ secret verifies HS256 alone, a published RSA key RS256 alone, an Ed25519 key EdD
 confusion have nothing to hold on to.
 """
 
+import hashlib
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -37,6 +39,9 @@ FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
 
 MAX_UNIX_TIME = 253_402_300_800
 """End of the year 9999 in Unix seconds; a later expiry is no date."""
+
+KNOWN_TOKENS = 10_000
+"""Verified tokens that are remembered; the one that was not asked for longest goes first."""
 
 KEYS_TTL_S = 300
 """How long a fetched key set is used, in seconds."""
@@ -75,10 +80,20 @@ class Caller:
 class _Key:
     algorithm: str
     key: Any
+    issuer: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token whose signature and claims were good; ``kid`` is that of a published key, None for the shared secret."""
+
+    caller: Caller
+    expires_at: int
+    kid: str | None
 
 
 class TokenVerifier:
-    """Checks bearer tokens.
+    """Checks bearer tokens. One that was good is remembered by its SHA-256 until it expires or the issuer's keys change.
 
     Parameters
     ----------
@@ -88,25 +103,38 @@ class TokenVerifier:
         Shared HS256 secret, at least 32 bytes.
     jwks_url
         Address of the issuer's key set. It is fetched at first need and again when a token names an unknown key.
+    jwks_issuer
+        What ``iss`` of tokens signed with these keys must be, if it is not `issuer`.
+    revoked
+        Tokens' ``jti`` and grants' ids (``sid``) that are no good any more although they have not expired.
     """
 
-    def __init__(
-        self, *, issuer: str, audience: str, secret: str | None = None, jwks_url: str | None = None
+    def __init__(  # noqa: PLR0913 - keyword-only, each with its default
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        secret: str | None = None,
+        jwks_url: str | None = None,
+        jwks_issuer: str | None = None,
+        revoked: Container[str] = frozenset(),
     ) -> None:
         if secret is not None and len(secret.encode()) < MIN_SECRET_BYTES:
             raise NotConfiguredError(
                 f"MEDIA_GATEWAY_AUTH_SECRET: shorter than {MIN_SECRET_BYTES} bytes; example: the output of `openssl rand -hex 32`"
             )
-        self._issuer = issuer
         self._audience = audience
-        self._secret = _Key("HS256", secret) if secret is not None else None
+        self._secret = _Key("HS256", secret, issuer) if secret is not None else None
+        self._jwks_issuer = jwks_issuer or issuer
+        self._revoked = revoked
+        self._known: OrderedDict[bytes, _Verified] = OrderedDict()
         self._client = HttpClient("jwks", jwks_url) if jwks_url else None
         self._keys: dict[str, _Key] = {}
         self._fetched_at = -float("inf")
         self._tried_at = -float("inf")
 
     @classmethod
-    def from_settings(cls, settings: CoreSettings) -> Self:
+    def from_settings(cls, settings: CoreSettings, revoked: Container[str] = frozenset()) -> Self:
         """Verifier for this process. With neither secret nor key set configured it refuses every token."""
         secret = settings.auth_secret
         return cls(
@@ -114,6 +142,8 @@ class TokenVerifier:
             audience=settings.auth_audience,
             secret=secret.get_secret_value() if secret else None,
             jwks_url=settings.auth_jwks_url,
+            jwks_issuer=settings.auth_jwks_issuer,
+            revoked=revoked,
         )
 
     async def verify(self, token: str) -> Caller:
@@ -128,13 +158,34 @@ class TokenVerifier:
         """
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise UnauthenticatedError("the token is malformed")
-        key = await self._key_for(_checked_header(token))
+        digest = hashlib.sha256(token.encode()).digest()
+        found = self._known.get(digest)
+        if found is not None and found.kid is not None:
+            await self._refresh(found.kid)
+            found = self._known.get(digest)  # another key set forgets everything
+        if found is None:
+            found = await self._verified(token)
+            self._remember(digest, found)
+        else:
+            self._known.move_to_end(digest)
+        if found.expires_at <= time.time() - LEEWAY_S:
+            del self._known[digest]
+            raise UnauthenticatedError("the token is expired")
+        claims = found.caller.claims
+        for name in (claims.get("jti"), claims.get("sid")):
+            if isinstance(name, str) and name in self._revoked:
+                raise UnauthenticatedError("the token was revoked")
+        return found.caller
+
+    async def _verified(self, token: str) -> _Verified:
+        header = _checked_header(token)
+        key = await self._key_for(header)
         try:
             claims = jwt.decode(
                 token,
                 key.key,
                 algorithms=[key.algorithm],
-                issuer=self._issuer,
+                issuer=key.issuer,
                 audience=self._audience,
                 leeway=LEEWAY_S,
                 options={"require": ["exp", "iss", "aud", "sub"]},
@@ -143,7 +194,20 @@ class TokenVerifier:
             raise UnauthenticatedError("the token is expired") from error
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UnauthenticatedError(f"the token is not valid: {_reason(error)}") from error
-        return _caller(claims)
+        caller = _caller(claims)
+        return _Verified(caller, int(caller.expires_at), None if key is self._secret else header["kid"])
+
+    def _remember(self, digest: bytes, found: _Verified) -> None:
+        self._known[digest] = found
+        if len(self._known) > KNOWN_TOKENS:
+            self._known.popitem(last=False)
+
+    def trust(self, key_set: Mapping[str, Any]) -> None:
+        """Take a key set (RFC 7517) from this process: it is the issuer, and has nothing to fetch."""
+        keys = _public_keys(key_set, self._jwks_issuer)
+        if keys != self._keys:
+            self._known.clear()
+        self._keys = keys
 
     async def close(self) -> None:
         """Close the connection to the issuer."""
@@ -152,7 +216,7 @@ class TokenVerifier:
 
     async def _key_for(self, header: Mapping[str, Any]) -> _Key:
         kid = header.get("kid")
-        if isinstance(kid, str) and self._client is not None:
+        if isinstance(kid, str):
             await self._refresh(kid)
             if kid in self._keys:
                 return self._keys[kid]
@@ -163,13 +227,15 @@ class TokenVerifier:
     async def _refresh(self, kid: str) -> None:
         now = time.monotonic()
         fresh = now - self._fetched_at < KEYS_TTL_S
-        if (fresh and kid in self._keys) or now - self._tried_at < KEYS_RETRY_S:
+        if self._client is None or (fresh and kid in self._keys) or now - self._tried_at < KEYS_RETRY_S:
             return
         self._tried_at = now
-        assert self._client is not None
         try:
             answer = await self._client.request("GET", "")
-            self._keys = _public_keys(answer.json())
+            keys = _public_keys(answer.json(), self._jwks_issuer)
+            if keys != self._keys:
+                self._known.clear()
+            self._keys = keys
             self._fetched_at = now
         except MediaGatewayError:
             # Known keys stay good while the issuer is away; only a start without any key can't go on.
@@ -245,7 +311,7 @@ def _checked_header(token: str) -> dict[str, Any]:
     return header
 
 
-def _public_keys(document: object) -> dict[str, _Key]:
+def _public_keys(document: object, issuer: str) -> dict[str, _Key]:
     entries = document.get("keys") if isinstance(document, dict) else None
     keys: dict[str, _Key] = {}
     for entry in entries if isinstance(entries, list) else []:
@@ -254,9 +320,9 @@ def _public_keys(document: object) -> dict[str, _Key]:
         except (jwt.PyJWTError, KeyError, TypeError, ValueError):
             continue  # a key of a kind we don't use must not take the others away
         if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
-            keys[kid] = _Key("RS256", key)
+            keys[kid] = _Key("RS256", key, issuer)
         elif isinstance(key, Ed25519PublicKey):
-            keys[kid] = _Key("EdDSA", key)
+            keys[kid] = _Key("EdDSA", key, issuer)
     return keys
 
 
@@ -264,7 +330,7 @@ def _algorithm(entry: Mapping[str, Any]) -> str:
     return {"RSA": "RS256", "OKP": "EdDSA"}[entry["kty"]]
 
 
-def _caller(claims: Mapping[str, Any]) -> Caller:
+def _caller(claims: dict[str, Any]) -> Caller:
     subject = claims["sub"]
     roles = claims.get("roles", [])
     scope = claims.get("scope", "")
@@ -285,5 +351,5 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
         roles=frozenset(cast("list[str]", roles)),
         tier=str(claims.get("tier", "free")),
         expires_at=float(expires_at),
-        claims=claims,
+        claims=MappingProxyType(claims),
     )

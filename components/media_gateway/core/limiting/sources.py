@@ -6,6 +6,7 @@ proxies of ours; the first other one is the sender. Everything left of it anybod
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -88,6 +89,8 @@ def _for_of(entry: str) -> str:
     return next((value.strip().strip('"') for name, _, value in pairs if name.lower() == "for"), "")
 
 
+# Few peers send many requests, and reading an address costs as much as all else here.
+@lru_cache(maxsize=4_096)
 def _address(text: str) -> Address | None:
     """An address as headers write it, with or without port, brackets and zone; None if it is none."""
     if text.startswith("["):
@@ -103,12 +106,14 @@ def _address(text: str) -> Address | None:
     return address
 
 
+@lru_cache(maxsize=4_096)
 def _entry(header: str, address: Address) -> str:
     if header == "X-Forwarded-For":
         return str(address)
     return f'for="[{address}]"' if isinstance(address, ipaddress.IPv6Address) else f"for={address}"
 
 
+@lru_cache(maxsize=4_096)
 def _text(address: Address) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)

@@ -1,14 +1,19 @@
-"""The counters in Redis: all rules of a request in one script call, by the server's clock.
+"""The counters in Redis: all rules of a request at once, and all requests of one turn of the event loop in one script call.
+
+The server's clock decides. A call of its own for each request would cost more than all else that a decision does.
 
 Every state is one string that MGET reads together: a log is its moments as doubles, oldest first; counters are a window's
 number and counts; GCRA is its theoretical arrival time. Only leases are a sorted set, for which MGET gives nothing.
 Nothing is written before all rules have agreed, so a refused request costs nobody anything.
 """
 
+import asyncio
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextvars import Context
+from typing import TYPE_CHECKING, NamedTuple
 
+from media_gateway.core.errors import MediaGatewayError
 from media_gateway.core.limiting.rules import Charge, Decision, Receipt, Standing
 
 if TYPE_CHECKING:
@@ -23,18 +28,28 @@ crashed process held is free again after this."""
 BUSY_RETRY_US = 1_000_000
 """Wait that a full concurrency rule asks for, in microseconds. Nobody knows when a request will end."""
 
-# KEYS: one a charge. ARGV: the packed rule of each, then the lease's id and length.
-# The answer is packed, too: moment and verdict, then passed, free, reset and retry of each rule, all doubles.
+BATCH = 64
+"""Requests that one script call judges at most: Redis does nothing else meanwhile."""
+
+# KEYS: one a charge, of one request after another. ARGV: the packed rules of all, how many charges each request has (a byte
+# each); with leases their length and the id of each request. Requests are judged in order as if each had its own call.
+# The answer is packed, too: for each request moment and verdict, then passed, free, reset and retry of each rule, all doubles.
 DECIDE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local count = #KEYS
 local pack, unpack_at = struct.pack, struct.unpack
+local rules, sizes = ARGV[1], ARGV[2]
+local states, held, out = {}, redis.call('MGET', unpack(KEYS)), {}
+for i, key in ipairs(KEYS) do states[key] = held[i] or '' end
+local first_key = 0
+for request = 1, #sizes do
+local count = string.byte(sizes, request)
 local verdict, answer, writes = 1, {}, {}
-local states = redis.call('MGET', unpack(KEYS))
-for i = 1, count do
-  local kind, limit, window, burst, cost, enforced = unpack_at('<dddddd', ARGV[i])
-  local state = states[i] or ''
+for n = 1, count do
+  local i = first_key + n
+  local key = KEYS[i]
+  local kind, limit, window, burst, cost, enforced = unpack_at('<dddddd', rules, 48 * i - 47)
+  local state = states[key]
   local free, reset, retry, kept, ttl = 0, 0, 0, nil, 0
   if kind == 1 then
     local first, size = 1, #state
@@ -82,29 +97,33 @@ for i = 1, count do
       retry = math.ceil(ahead - (burst - cost) * step)
     end
   else
-    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now)
-    free = limit - redis.call('ZCARD', KEYS[i])
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+    free = limit - redis.call('ZCARD', key)
     if free < cost then retry = 1000000 end
   end
   local passes = free >= cost and 1 or 0
   if passes == 0 and enforced == 1 then verdict = 0 end
-  if passes == 1 then writes[#writes + 1] = {i, kind, kept, math.ceil(ttl / 1000) + 1} end
-  answer[i] = pack('<dddd', passes, free, reset, retry)
+  if passes == 1 then writes[#writes + 1] = {key, kind, kept, math.ceil(ttl / 1000) + 1} end
+  answer[n] = pack('<dddd', passes, free, reset, retry)
 end
 if verdict == 1 then
   for _, w in ipairs(writes) do
     if w[2] == 5 then
-      redis.call('ZADD', KEYS[w[1]], now + ARGV[count + 2], ARGV[count + 1])
-      redis.call('PEXPIRE', KEYS[w[1]], math.ceil(ARGV[count + 2] / 1000) + 1)
+      redis.call('ZADD', w[1], now + ARGV[3], ARGV[3 + request])
+      redis.call('PEXPIRE', w[1], math.ceil(ARGV[3] / 1000) + 1)
     else
-      redis.call('SET', KEYS[w[1]], w[3], 'PX', w[4])
+      redis.call('SET', w[1], w[3], 'PX', w[4])
+      states[w[1]] = w[3]
     end
   end
 end
-return pack('<dd', now, verdict) .. table.concat(answer)
+out[request] = pack('<dd', now, verdict) .. table.concat(answer)
+first_key = first_key + count
+end
+return table.concat(out)
 """
 
-# KEYS and ARGV as above, then the lease's id and the moment of the charge.
+# KEYS: one a charge of a request. ARGV: the packed rule of each, then the lease's id and the moment of the charge.
 _GIVE_BACK = """
 local lease, charged = ARGV[#KEYS + 1], tonumber(ARGV[#KEYS + 2])
 for i, key in ipairs(KEYS) do
@@ -149,6 +168,25 @@ _HEAD = struct.Struct("<2d")
 _STANDING = struct.Struct("<4d")
 
 
+class Question(NamedTuple):
+    """One request that waits to be judged."""
+
+    charges: Sequence[Charge]
+    lease: str
+    answer: asyncio.Future[Decision]
+
+
+def arguments(questions: Sequence[Question], lease_us: str) -> list[bytes | str]:
+    """``ARGV`` of `DECIDE`."""
+    packed: list[bytes | str] = [
+        b"".join([charge.rule.packed for asked in questions for charge in asked.charges]),
+        bytes([len(asked.charges) for asked in questions]),
+    ]
+    if any(asked.lease for asked in questions):
+        packed += (lease_us, *(asked.lease for asked in questions))
+    return packed
+
+
 class CounterStore:
     """Judges charges by counters that all processes share.
 
@@ -164,6 +202,8 @@ class CounterStore:
         # Here, so that a process that limits nothing does not load the driver.
         from media_gateway.core.adapters.redis import Script
 
+        self._gathered: list[Question] = []
+        self._asking: set[asyncio.Task[None]] = set()
         self._client: Redis = redis.client_of_its_own(timeout_ms=timeout_ms)
         self._lease_us = str(lease_us)
         self._decide = Script(self._client, DECIDE)
@@ -178,11 +218,47 @@ class CounterStore:
         UnavailableError, DeadlineExceededError
             Redis can't be asked. After the latter the request may have been charged.
         """
-        arguments: list[bytes | str] = [c.rule.packed for c in charges]
-        if lease:
-            arguments += (lease, self._lease_us)
-        packed = await self._decide.run([c.key for c in charges], arguments)
-        return read_answer(charges, packed, lease)
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            # After all that is ready in this turn of the loop.
+            loop.call_soon(self._send)
+        asked = Question(charges, lease, loop.create_future())
+        self._gathered.append(asked)
+        return await asked.answer
+
+    def _send(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        # The keys of a call must lie in one slot of a cluster: those of one scope do.
+        scopes: dict[str, list[Question]] = {}
+        for asked in gathered:
+            scopes.setdefault(asked.charges[0].key.partition("}")[0], []).append(asked)
+        for questions in scopes.values():
+            for start in range(0, len(questions), BATCH):
+                # In an empty context: no caller's deadline is that of the others.
+                task = asyncio.create_task(self._ask(questions[start : start + BATCH]), context=Context())
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, questions: Sequence[Question]) -> None:
+        try:
+            keys = [charge.key for asked in questions for charge in asked.charges]
+            packed = memoryview(await self._decide.run(keys, arguments(questions, self._lease_us)))
+            at = 0
+            for asked in questions:
+                size = _HEAD.size + _STANDING.size * len(asked.charges)
+                if not asked.answer.done():
+                    asked.answer.set_result(read_answer(asked.charges, packed[at : at + size], asked.lease))
+                at += size
+        except MediaGatewayError as error:
+            for asked in questions:
+                if not asked.answer.done():
+                    asked.answer.set_exception(
+                        type(error)(error.message, retry_after_ms=error.retry_after_ms, details=error.details)
+                    )
+        finally:
+            for asked in questions:
+                # Only where the client is closed under it, or of a bug: nobody must wait for ever.
+                asked.answer.cancel()
 
     async def give_back(self, receipt: Receipt) -> None:
         """Take charges of an admitted request back, leases among them.
@@ -211,13 +287,13 @@ class CounterStore:
         await self._client.aclose()
 
 
-def read_answer(charges: Sequence[Charge], packed: bytes, lease: str) -> Decision:
-    """What `DECIDE` has answered."""
+def read_answer(charges: Sequence[Charge], packed: memoryview, lease: str) -> Decision:
+    """What `DECIDE` has answered about one request."""
     now, verdict = _HEAD.unpack_from(packed)
     admitted = verdict == 1
     standings, charged = [], []
     for charge, (passed, free, reset, retry) in zip(
-        charges, _STANDING.iter_unpack(memoryview(packed)[_HEAD.size :]), strict=True
+        charges, _STANDING.iter_unpack(packed[_HEAD.size :]), strict=True
     ):
         left = int(free)
         if passed and admitted:

@@ -8,17 +8,20 @@ error leaves as a problem document (RFC 9457).
 from media_gateway.core.web.app import create_app
 from media_gateway.core.web.component import Component, Context
 from media_gateway.core.web.endpoint import respond
-from media_gateway.core.web.keys import CALLER
+from media_gateway.core.web.keys import CALLER, REVOKED, VERIFIER
 from media_gateway.core.web.limits import CLIENT_KINDS, ClientKinds
 from media_gateway.core.web.preconditions import entity_tag, if_match
 from media_gateway.core.web.process import event_loop_factory, run_component, stop_signals
 from media_gateway.core.web.routing import Auth, Limits, RouteOptions, RouteTable
 from media_gateway.core.web.schemas import Wire
 from media_gateway.core.web.server import RunningComponent, check_host, metrics_server, start_component
+from media_gateway.core.web.sources import source_of
 
 __all__ = [
     "CALLER",
     "CLIENT_KINDS",
+    "REVOKED",
+    "VERIFIER",
     "Auth",
     "ClientKinds",
     "Component",
@@ -36,6 +39,7 @@ __all__ = [
     "metrics_server",
     "respond",
     "run_component",
+    "source_of",
     "start_component",
     "stop_signals",
 ]

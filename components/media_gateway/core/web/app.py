@@ -8,6 +8,8 @@ from aiohttp import web
 
 from media_gateway.core.bootstrap import BackendName, Backends
 from media_gateway.core.health import Health, Probe, Status
+from media_gateway.core.limiting import Sources
+from media_gateway.core.revoked import RevokedTokens
 from media_gateway.core.supervisor import Supervisor
 from media_gateway.core.telemetry import exposition
 from media_gateway.core.tokens import TokenVerifier
@@ -15,10 +17,11 @@ from media_gateway.core.web import middlewares
 from media_gateway.core.web.component import Component, Context, S
 from media_gateway.core.web.docs import DOCUMENT, Document, docs_routes
 from media_gateway.core.web.endpoint import make_endpoint, respond
-from media_gateway.core.web.keys import ENDPOINTS, HEALTH, IN_FLIGHT, LEGACY_HEADERS
+from media_gateway.core.web.keys import ENDPOINTS, HEALTH, IN_FLIGHT, LEGACY_HEADERS, REVOKED, VERIFIER
 from media_gateway.core.web.limits import RequestLimits
 from media_gateway.core.web.routing import Auth, Route, RouteTable
 from media_gateway.core.web.schemas import Alive, HealthView, Readiness
+from media_gateway.core.web.sources import SOURCES
 
 service_routes = RouteTable(tag="service")
 metrics_routes = RouteTable(tag="service")
@@ -83,7 +86,8 @@ def create_app(component: Component[S], settings: S, backends: Backends) -> web.
     ValueError
         Two routes have the same method and path.
     """
-    verifier = TokenVerifier.from_settings(settings)
+    revoked = RevokedTokens(backends.redis) if "redis" in component.needs else None
+    verifier = TokenVerifier.from_settings(settings, frozenset() if revoked is None else revoked)
     limits = None
     if component.limits is not None:
         limits = RequestLimits.from_settings(component.name, component.limits(settings), settings, backends)
@@ -91,6 +95,8 @@ def create_app(component: Component[S], settings: S, backends: Backends) -> web.
         middlewares=middlewares.stack(component.name, settings, verifier, limits),
         client_max_size=settings.body_limit_bytes,
     )
+    app[VERIFIER] = verifier
+    app[SOURCES] = Sources(settings.trusted_networks, settings.forwarded_header)
     app[IN_FLIGHT] = {}
     app[ENDPOINTS] = {}
     app[HEALTH] = Health()
@@ -102,6 +108,9 @@ def create_app(component: Component[S], settings: S, backends: Backends) -> web.
     # On one machine the service's own port shows them too; where others can reach it, only the metrics port does.
     if _is_loopback(settings.service_host):
         _add_routes(app, metrics_routes, settings.body_limit_bytes)
+    if revoked is not None:
+        app[REVOKED] = revoked
+        app.cleanup_ctx.append(partial(_revoking, revoked))
     if limits is not None:
         app.cleanup_ctx.append(partial(_limiting, limits))
     app.cleanup_ctx.append(partial(_lifespan, component, settings, backends, verifier))
@@ -149,6 +158,17 @@ async def _limiting(limits: RequestLimits, app: web.Application) -> AsyncIterato
     yield
     await following.stop()
     await limits.close()
+
+
+async def _revoking(revoked: RevokedTokens, app: web.Application) -> AsyncIterator[None]:
+    """Know what is revoked before the first request, and follow it until the last."""
+    app[HEALTH].add("revoked tokens", revoked.health)
+    await revoked.look()
+    following = Supervisor("revoked tokens", app[HEALTH])
+    following.spawn("revocations", revoked.follow)
+    yield
+    await following.stop()
+    await revoked.close()
 
 
 def _probe(backends: Backends, name: BackendName) -> Probe:

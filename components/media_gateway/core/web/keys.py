@@ -8,7 +8,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from media_gateway.core.health import Health
 from media_gateway.core.limiting.rules import Decision
-from media_gateway.core.tokens import Caller
+from media_gateway.core.revoked import RevokedTokens
+from media_gateway.core.tokens import Caller, TokenVerifier
 from media_gateway.core.web.routing import Route
 
 
@@ -41,6 +42,9 @@ LEGACY_HEADERS = web.AppKey("legacy_headers", bool)
 CALLER = web.RequestKey("caller", Caller)
 """Who sends the request, if a token was given and the route considers it: ``request.get(CALLER)``."""
 
+REVOKED = web.AppKey("revoked", RevokedTokens)
+"""Tokens that are no good any more; of components that need Redis."""
+
 REQUEST_ID = web.RequestKey("request_id", str)
 """Id of the request, the caller's or ours."""
 
@@ -58,3 +62,6 @@ ENDPOINTS = web.AppKey("endpoints", dict[object, Route])
 
 IN_FLIGHT = web.AppKey("in_flight", dict[asyncio.Task[object], RequestHandler])
 """The tasks that are answering requests now, each with its connection; the drain waits for them."""
+
+VERIFIER = web.AppKey("verifier", TokenVerifier)
+"""Checks the tokens of requests; the issuer gives it its keys itself."""

@@ -38,7 +38,6 @@ from media_gateway.core.limiting import (
     LimitBook,
     LimitDocument,
     RateLimiter,
-    Sources,
 )
 from media_gateway.core.limiting.compiling import ANONYMOUS
 from media_gateway.core.limiting.limiter import is_lease
@@ -48,7 +47,8 @@ from media_gateway.core.settings import CoreSettings
 from media_gateway.core.web.keys import CALLER, DECISION
 from media_gateway.core.web.parsing import is_form, read_body, unchecked_fields
 from media_gateway.core.web.problems import status_of
-from media_gateway.core.web.routing import Route
+from media_gateway.core.web.routing import Auth, Limits, Route
+from media_gateway.core.web.sources import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,21 @@ _internal = Counter(
 _bad_tokens = Counter("mgw_service_tokens_refused_total", "Service tokens that were not valid", ["component"])
 
 
+async def _nowhere(_request: web.Request) -> None:
+    """Never called: aiohttp answers itself."""
+
+
+NO_ROUTE: Final = Route(
+    method="*", template="", handler=_nowhere, tag="", auth=Auth.NONE, limits=Limits("unmatched")
+)
+"""What a request counts as that no route matches: all of them share one endpoint, however many addresses are tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Ways:
     """How a component tells who asks."""
 
     component: str
-    sources: Sources
     secret: SecretStr | None
     body_limit_bytes: int
 
@@ -106,7 +115,6 @@ class RequestLimits:
             place = KeyPlace(backends.redis, settings.ratelimit_key)
         ways = _Ways(
             component,
-            Sources(settings.trusted_networks, settings.forwarded_header),
             settings.auth_secret,
             settings.body_limit_bytes,
         )
@@ -177,7 +185,7 @@ class RequestLimits:
 
     async def _asked(self, request: web.Request, route: Route, form: Mapping[str, str]) -> Asked:
         assert route.limits is not None
-        ways, rules, caller = self._ways, self.book.rules, request.get(CALLER)
+        rules, caller = self.book.rules, request.get(CALLER)
         client_id = kind = None
         if rules.asks_for_clients and (client_id := client_of(request.headers, form)) is not None:
             kinds = request.app.get(CLIENT_KINDS)
@@ -188,7 +196,7 @@ class RequestLimits:
             else route.limits.endpoint or route.handler.__name__,
             method=request.method,
             path=request.path,
-            source=ways.sources.source(request.remote, request.headers.getall(ways.sources.header, [])),
+            source=source_of(request),
             subject=caller.subject if caller else None,
             tier=caller.tier if caller else ANONYMOUS,
             client_id=client_id,

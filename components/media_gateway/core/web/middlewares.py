@@ -11,6 +11,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -26,6 +27,7 @@ from media_gateway.core.errors import MediaGatewayError, PermissionDeniedError, 
 from media_gateway.core.settings import CoreSettings
 from media_gateway.core.telemetry import DURATION_BUCKETS_S, REQUEST_ID_HEADER, start_trace
 from media_gateway.core.tokens import Caller, TokenVerifier
+from media_gateway.core.web.exchange import BEARER_EXCHANGE
 from media_gateway.core.web.keys import (
     CALLER,
     DECISION,
@@ -39,7 +41,7 @@ from media_gateway.core.web.keys import (
     Failure,
 )
 from media_gateway.core.web.limit_headers import set_limit_headers
-from media_gateway.core.web.limits import RequestLimits, refusing
+from media_gateway.core.web.limits import NO_ROUTE, RequestLimits, refusing
 from media_gateway.core.web.parsing import check_target, too_large
 from media_gateway.core.web.problems import http_problem_response, problem_response, status_of
 from media_gateway.core.web.routing import Auth
@@ -266,34 +268,37 @@ def _limits(settings: CoreSettings) -> Middleware:
 def _authentication(verifier: TokenVerifier, limits: RequestLimits | None) -> Middleware:
     @web.middleware
     async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-        route = request.app[ENDPOINTS].get(request.match_info.handler)
-        auth = route.auth if route else Auth.NONE
-        if route is None or route.limits is None or limits is None:
-            if auth.considered:
-                await _authenticate(request, verifier, auth)
-            return await handler(request)
-        if auth.considered:
+        route = request.app[ENDPOINTS].get(request.match_info.handler, NO_ROUTE)
+        if route is NO_ROUTE and limits is not None and hdrs.AUTHORIZATION in request.headers:
+            # Counted with the caller, if it is one; what is wrong with the token matters to nobody here.
+            with suppress(UnauthenticatedError):
+                await _authenticate(request, verifier, Auth.OPTIONAL)
+        if route.auth.considered:
             try:
-                await _authenticate(request, verifier, auth)
+                await _authenticate(request, verifier, route.auth)
             except (UnauthenticatedError, PermissionDeniedError) as error:
+                if route.limits is None or limits is None:
+                    raise
                 # Charged first: guessing tokens is limited, too.
                 handler = refusing(error)
+        if route.limits is None or limits is None:
+            return await handler(request)
         return await limits.handle(request, route, handler)
 
     return authentication
 
 
 async def _authenticate(request: web.Request, verifier: TokenVerifier, auth: Auth) -> None:
-    offered = request.headers.getall(hdrs.AUTHORIZATION, [])
-    if not offered:
+    exchange = request.app.get(BEARER_EXCHANGE)
+    token = await exchange.token_for(request) if exchange is not None else None
+    if token is None:
+        token = _offered_token(request)
+    if token is None:
         if auth.required:
             raise UnauthenticatedError("this needs an access token: send Authorization: Bearer TOKEN")
         return
-    scheme, _, token = offered[0].strip().partition(" ")
-    if len(offered) > 1 or scheme.lower() != "bearer" or not token.strip():
-        raise _bad_token("the Authorization header must be a single Bearer token")
     try:
-        caller = await verifier.verify(token.strip())
+        caller = await verifier.verify(token)
     except UnauthenticatedError as error:
         raise _bad_token(error.message) from error
     request[CALLER] = caller
@@ -301,6 +306,16 @@ async def _authenticate(request: web.Request, verifier: TokenVerifier, auth: Aut
         raise PermissionDeniedError(
             f"this needs the scope {auth.needed_scope!r}", details={"needed_scope": auth.needed_scope}
         )
+
+
+def _offered_token(request: web.Request) -> str | None:
+    offered = request.headers.getall(hdrs.AUTHORIZATION, [])
+    if not offered:
+        return None
+    scheme, _, token = offered[0].strip().partition(" ")
+    if len(offered) > 1 or scheme.lower() != "bearer" or not token.strip():
+        raise _bad_token("the Authorization header must be a single Bearer token")
+    return token.strip()
 
 
 def _bad_token(message: str) -> UnauthenticatedError:

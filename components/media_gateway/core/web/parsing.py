@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -281,8 +282,10 @@ def _parse_text(model: type[M], values: dict[str, Any]) -> M:
         parsed = model.model_validate(values)
     except ValidationError as error:
         raise _translate(error) from None
-    # Text is converted by the model, so numbers are looked at afterwards.
-    _check_value({name: value for name, value in parsed if not isinstance(value, BaseModel)})
+    # Text is converted by the model, so numbers are looked at afterwards; what stayed text has been looked at.
+    made = {name: value for name, value in parsed if not isinstance(value, BaseModel | str | None)}
+    if made:
+        _check_value(made)
     return parsed
 
 
@@ -320,7 +323,8 @@ def _scalar_problem(value: Any) -> str | None:
     return None
 
 
-def _many_valued(model: type[BaseModel]) -> set[str]:
+@cache  # a program declares so many models and no more
+def _many_valued(model: type[BaseModel]) -> frozenset[str]:
     """Names under which a query may give several values."""
     names: set[str] = set()
     for name, info in model.model_fields.items():
@@ -328,7 +332,7 @@ def _many_valued(model: type[BaseModel]) -> set[str]:
             alias = info.validation_alias or info.alias
             choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
             names.update([name, *(choice for choice in choices if isinstance(choice, str))])
-    return names
+    return frozenset(names)
 
 
 def _takes_many(annotation: Any) -> bool:

@@ -129,6 +129,9 @@ def problem_response(error: MediaGatewayError) -> web.Response:
 
 def http_problem_response(error: web.HTTPException) -> web.Response:
     """The answer for an error that aiohttp raised (404, 405, 413 and the like)."""
+    if isinstance(error, web.HTTPMethodNotAllowed) and error.allowed_methods == {"OPTIONS"}:
+        # Every address answers what browsers ask beforehand; there is nothing there for it.
+        error = web.HTTPNotFound()
     status = HTTPStatus(error.status)
     code = {413: "payload_too_large"}.get(error.status, status.name.lower())
     code = {

@@ -79,6 +79,8 @@ class Database:
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
+            # A failed statement's values may be secrets, and its error is logged.
+            hide_parameters=True,
             pool_timeout=timeout_ms / 1000,
             connect_args={
                 "timeout": min(10.0, timeout_ms / 1000),
@@ -112,6 +114,7 @@ class Database:
         limit = timeout_ms or self._timeout_ms
         with translated():
             async with self._engine.begin() as connection:
+                # Also begins the transaction, which SQLAlchemy does with the first statement: direct ones rely on it.
                 await connection.execute(sa.text(f"SET LOCAL statement_timeout = {int(limit)}"))
                 yield connection
 
