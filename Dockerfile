@@ -1,4 +1,4 @@
-# Images of Media Gateway, a target each: discovery, gateway, ingestion, migrate, trainer, operator, dev-backends,
+# Images of Media Gateway, a target each: auth, discovery, gateway, ingestion, migrate, trainer, operator, dev-backends,
 # dev-backends-kafka. `scripts/images build` makes them with whatever engine the machine has; `docker build --target
 # discovery .` works too.
 #
@@ -54,6 +54,31 @@ from media_gateway.core.adapters.minilm.build import build_model; \
 build_model(Path('/opt/media-gateway/models'))" \
  && rm -f /opt/media-gateway/models/.lock \
  && chmod -R a+rX /opt/media-gateway/models
+
+# --- auth ---------------------------------------------------------------------------------------------------------
+FROM installer AS auth-venv
+COPY requirements/images/auth.txt /tmp/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf --mount=type=secret,id=ca_bundle,target=/run/ca-bundle.pem \
+    HOME=/root install-requirements /tmp/auth.txt /opt/media-gateway/venv
+
+FROM base AS auth-code
+COPY components/media_gateway/__init__.py components/media_gateway/py.typed /opt/media-gateway/components/media_gateway/
+COPY components/media_gateway/core /opt/media-gateway/components/media_gateway/core
+COPY components/media_gateway/auth /opt/media-gateway/components/media_gateway/auth
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /opt/media-gateway/components
+
+FROM base AS auth
+ENV MEDIA_GATEWAY_STATE_DIR=/tmp/media-gateway
+EXPOSE 8084 9090
+USER 10001:10001
+CMD ["python", "-m", "media_gateway.auth"]
+COPY --from=auth-venv /opt/media-gateway/venv /opt/media-gateway/venv
+COPY --from=auth-code /opt/media-gateway/components /opt/media-gateway/components
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="media-gateway-auth" \
+      org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 
 # --- discovery ----------------------------------------------------------------------------------------------------
 FROM installer AS discovery-venv

@@ -21,7 +21,8 @@ SLOTS = 16_384
 
 @pytest.fixture
 async def cluster(tmp_path):
-    port = unused_port()
+    # A cluster also listens 10,000 ports higher.
+    port = next(port for port in iter(unused_port, None) if port <= 55_535)
     options = {"port": port, "cluster-enabled": "yes", "dir": tmp_path, "bind": "127.0.0.1"}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     process = await asyncio.create_subprocess_exec(

@@ -13,11 +13,14 @@ import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
 
-from media_gateway.auth.app import DEVICE_ROUTES, DeviceNeeds, wire_device
-from media_gateway.auth.device_ports import ClientProof, DeviceGrant, TokenPair
-from media_gateway.auth.device_routes import answer_poll, poll_answer
+from media_gateway.auth.clients import DEVICE_CODE as GRANT_TYPE
+from media_gateway.auth.device_ports import ClientProof
+from media_gateway.auth.device_routes import answer_poll
 from media_gateway.auth.device_schemas import PollForm
-from media_gateway.auth.services.device import GRANT_TYPE, DeviceGrantError
+from media_gateway.auth.device_wiring import DEVICE_ROUTES, DeviceNeeds, wire_device
+from media_gateway.auth.granting import Grant, TokenPair
+from media_gateway.auth.oauth_answers import oauth_answer
+from media_gateway.auth.oauth_errors import InvalidClientError
 from media_gateway.auth.settings import Settings
 from media_gateway.auth.subjects import Subject
 from media_gateway.core.tokens import mint_token
@@ -29,7 +32,7 @@ PASSWORD = "correct horse 7 Battery"
 token_routes = RouteTable(tag="tokens")
 
 
-@token_routes.post("/auth/token", form=PollForm, auth=Auth.NONE, answer_error=poll_answer)
+@token_routes.post("/auth/token", form=PollForm, auth=Auth.NONE, answer_error=oauth_answer)
 async def token(request: web.Request, form: PollForm) -> web.Response:
     return await answer_poll(request, form)
 
@@ -72,7 +75,7 @@ class World:
 
     programs: dict[str, Program] = field(default_factory=dict)
     people: dict[UUID, Subject] = field(default_factory=dict)
-    issued: list[DeviceGrant] = field(default_factory=list)
+    issued: list[Grant] = field(default_factory=list)
     revoked: list[UUID] = field(default_factory=list)
     issue_error: Exception | None = None
     second_factor: str | None = None
@@ -94,7 +97,7 @@ class Programs:
             name, _, secret = base64.b64decode(proof.authorization[6:]).decode().partition(":")
         program = self._world.programs.get(name or "")
         if program is None or program.secret != secret:
-            raise DeviceGrantError("invalid_client", "no such client")
+            raise InvalidClientError
         return program
 
 
@@ -110,7 +113,7 @@ class Issuer:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def issue(self, grant: DeviceGrant) -> TokenPair:
+    async def issue(self, grant: Grant) -> TokenPair:
         if self._world.issue_error is not None:
             raise self._world.issue_error
         self._world.issued.append(grant)
@@ -119,8 +122,15 @@ class Issuer:
             access_token=bearer(grant.subject), refresh_token="refresh", expires_in=3600, scope=scope
         )
 
-    async def revoke(self, grant_id: UUID) -> None:
+    async def access(self, grant: Grant, *, life_s: int) -> TokenPair:
+        raise NotImplementedError(grant, life_s)
+
+    async def revoke(self, grant_id: UUID, *, reason: str) -> None:
+        assert reason
         self._world.revoked.append(grant_id)
+
+    async def revoke_all(self, user_id: UUID, *, reason: str) -> None:
+        raise NotImplementedError(user_id, reason)
 
 
 class Passwords:

@@ -55,11 +55,19 @@ class Admin:
 
 
 class Person:
-    """Somebody who searches and clicks; without a subject, without a token."""
+    """Somebody who searches and clicks; without a subject, without a token; ``address`` is what a proxy says of him."""
 
-    def __init__(self, discovery: Discovery, subject: str | None = None, agent: str = "tests") -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        subject: str | None = None,
+        agent: str = "tests",
+        address: str | None = None,
+    ) -> None:
         self._discovery = discovery
         self._headers = {"User-Agent": agent}
+        if address is not None:
+            self._headers["X-Forwarded-For"] = address
         if subject is not None:
             self._headers["Authorization"] = f"Bearer {mint_token(SECRET, subject)}"
 

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.processes import REPOSITORY
 from tests.support.servers import unused_port
 
-PORTS = (8080, 8081, 8085, 9090, 9091, 9092, 9093)
+PORTS = (8080, 8081, 8084, 8085, 9090, 9091, 9092, 9093, 9094)
 """Everything that `up` listens on, before its offset."""
 
 QUIET = {"MEDIA_GATEWAY_EMBEDDER_URL": "openai+http://127.0.0.1:9/v1?model=none&dimension=384"}

@@ -1,8 +1,8 @@
 import orjson
 from aiohttp import web
 
-from media_gateway.auth.device_routes import oauth_answer, poll_answer
-from media_gateway.auth.services.device import DeviceGrantError
+from media_gateway.auth.oauth_answers import oauth_answer
+from media_gateway.auth.oauth_errors import OAuthError
 from media_gateway.core.errors import RateLimitedError, UnauthenticatedError
 
 
@@ -12,7 +12,9 @@ def read(answer: web.Response) -> tuple[int, str]:
 
 
 def test_over_a_limit_a_poll_is_told_to_slow_down_and_for_how_long():
-    answer = poll_answer(RateLimitedError("too many requests", retry_after_ms=4_200))
+    answer = oauth_answer(
+        RateLimitedError("too many requests", retry_after_ms=4_200, details={"violated-policies": ["poll"]})
+    )
     assert read(answer) == (429, "slow_down")
     assert answer.headers["Retry-After"] == "5"
 
@@ -22,7 +24,7 @@ def test_other_requests_over_a_limit_are_not_told_to_slow_down():
 
 
 def test_what_a_poll_waits_for_is_no_failure_of_the_server():
-    assert read(poll_answer(DeviceGrantError("slow_down", "polls must be 10 s apart"))) == (400, "slow_down")
+    assert read(oauth_answer(OAuthError("slow_down", "polls must be 10 s apart"))) == (400, "slow_down")
 
 
 def test_a_bad_token_is_answered_with_its_challenge():

@@ -1,67 +1,53 @@
-"""How the parts of auth that exist are put together: the device grant and the pages on which people approve a TV.
+"""Auth as a component: what it needs and how its parts are put together."""
 
-No component serves them yet. What they need of the rest (clients, people, passwords, tokens) is named in `DeviceNeeds`.
-"""
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from dataclasses import dataclass
-from hashlib import sha256
-
-from media_gateway.auth import device_routes
-from media_gateway.auth.browser import BrowserSessions
-from media_gateway.auth.device_ports import ClientDirectory, TokenIssuer
-from media_gateway.auth.pages import device as device_page, sign_in
-from media_gateway.auth.pages.visitors import Visitors
-from media_gateway.auth.services.device import DeviceGrants, DeviceParts
+from media_gateway.auth.accounts import ACCOUNT_ROUTES, AccountNeeds, wire_accounts
+from media_gateway.auth.credentials import CREDENTIAL_ROUTES, CredentialNeeds, wire_credentials
+from media_gateway.auth.device_wiring import DEVICE_ROUTES, DeviceNeeds, wire_device
+from media_gateway.auth.oauth import OAUTH_ROUTES, wire_oauth
+from media_gateway.auth.passwords import Passwords
 from media_gateway.auth.settings import Settings
-from media_gateway.auth.store.device import DeviceRules, DeviceStore
-from media_gateway.auth.store.device_hints import RedisHints
-from media_gateway.auth.store.second_step import SecondSteps
-from media_gateway.auth.subjects import Subjects
-from media_gateway.core.web import Context
+from media_gateway.auth.social_login import SOCIAL_ROUTES, SocialNeeds, wire_social
+from media_gateway.core.limiting.defaults import sign_in_limits
+from media_gateway.core.web import Component, Context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceNeeds:
-    """What the device grant and the pages get from the other parts of auth."""
-
-    clients: ClientDirectory
-    subjects: Subjects
-    issuer: TokenIssuer
-    login: sign_in.Login
-
-
-DEVICE_ROUTES = (device_routes.routes, sign_in.routes, device_page.routes)
-"""What `wire_device` makes work."""
-
-
-def wire_device(context: Context[Settings], needs: DeviceNeeds) -> None:
-    """The device grant and the pages."""
-    app, settings, redis = context.app, context.settings, context.backends.redis
-    rules = DeviceRules(
-        life_s=settings.device_code_s,
-        interval_s=settings.device_poll_s,
-        guesses_per_user=settings.device_guesses,
-        guesses_per_source=settings.device_guesses,
-        guesses_of_all=settings.device_guesses_of_all,
+@asynccontextmanager
+async def wire(context: Context[Settings]) -> AsyncIterator[None]:
+    """Each part gets what it needs of the others; nothing waits for a server."""
+    oauth = wire_oauth(context)
+    factors = wire_credentials(
+        context, CredentialNeeds(issuer=oauth.issuer, subjects=oauth.subjects, audit=oauth.audit)
     )
-    app[device_routes.GRANTS] = DeviceGrants(
-        DeviceParts(
-            store=DeviceStore(redis, key=_user_code_key(settings), rules=rules),
-            clients=needs.clients,
-            subjects=needs.subjects,
-            issuer=needs.issuer,
-            hints=RedisHints(redis),
+    passwords = Passwords()
+    try:
+        accounts = wire_accounts(
+            context,
+            AccountNeeds(issuer=oauth.issuer, second_factors=factors, audit=oauth.audit, passwords=passwords),
         )
-    )
-    app[device_routes.CLIENTS] = needs.clients
-    app[device_routes.SETTINGS] = settings
-    sessions = BrowserSessions(redis, life_s=settings.browser_session_h * 3600)
-    app[sign_in.VISITORS] = Visitors(sessions, needs.subjects, settings)
-    app[sign_in.LOGIN] = needs.login
-    app[sign_in.SECOND_STEPS] = SecondSteps(redis)
+        wire_device(
+            context,
+            DeviceNeeds(
+                clients=oauth.clients, subjects=oauth.subjects, issuer=oauth.issuer, login=accounts.login
+            ),
+        )
+        social = SocialNeeds(subjects=oauth.subjects, audit=oauth.audit, factors=factors)
+        async with wire_social(context, social):
+            yield
+    finally:
+        passwords.close()
 
 
-def _user_code_key(settings: Settings) -> bytes:
-    # Without a secret the digests still tell nothing to those who see Redis only after the codes' few minutes.
-    secret = settings.auth_secret.get_secret_value() if settings.auth_secret else settings.public_url
-    return sha256(b"user codes of devices\0" + secret.encode()).digest()
+COMPONENT = Component(
+    name="auth",
+    port=8084,
+    settings=Settings,
+    needs=frozenset({"database", "redis"}),
+    critical=frozenset({"database", "redis"}),
+    routes=(*OAUTH_ROUTES, *DEVICE_ROUTES, *ACCOUNT_ROUTES, *CREDENTIAL_ROUTES, *SOCIAL_ROUTES),
+    wire=wire,
+    limits=lambda settings: sign_in_limits(settings, "auth"),
+    summary="Knows who people and programs are: accounts, OAuth 2, the signing-in of TVs.",
+)

@@ -1,10 +1,7 @@
-"""What the device grant needs of the rest of auth: registered programs, and tokens."""
+"""What the device grant needs of the rest of auth: registered programs, and a way to tell a device."""
 
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
-
-from media_gateway.auth.subjects import Subject
 
 
 class GrantClient(Protocol):
@@ -62,42 +59,6 @@ class ClientDirectory(Protocol):
         MediaGatewayError
             With the OAuth error ``invalid_client`` or ``invalid_request``.
         """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceGrant:
-    """What tokens are to be made for.
-
-    Attributes
-    ----------
-    grant_id : UUID
-        Under which all of its tokens can be revoked.
-    """
-
-    grant_id: UUID
-    client_id: str
-    subject: Subject
-    scopes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPair:
-    """Tokens as the answer tells them; ``expires_in`` in seconds."""
-
-    access_token: str
-    refresh_token: str | None
-    expires_in: int
-    scope: str
-
-
-class TokenIssuer(Protocol):
-    """Makes tokens and takes them back."""
-
-    async def issue(self, grant: DeviceGrant) -> TokenPair:
-        """Tokens for a grant."""
-
-    async def revoke(self, grant_id: UUID) -> None:
-        """End every token of a grant."""
 
 
 class DeviceHints(Protocol):

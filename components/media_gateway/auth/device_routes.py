@@ -2,88 +2,44 @@
 
 from datetime import UTC, datetime
 from urllib.parse import quote
-from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from media_gateway.auth.device_ports import ClientDirectory, ClientProof, TokenPair
+from media_gateway.auth.acting import actor_of
+from media_gateway.auth.clients import DEVICE_CODE
+from media_gateway.auth.device_ports import ClientDirectory, ClientProof
 from media_gateway.auth.device_schemas import (
     Decision,
     DecisionAnswer,
     DeviceAnswer,
     DeviceForm,
     DeviceRequest,
-    OAuthProblem,
     PollForm,
     PollQuery,
     TokenAnswer,
     VerifyQuery,
 )
-from media_gateway.auth.services.device import GRANT_TYPE, DeviceGrantError, DeviceGrants, Person
+from media_gateway.auth.granting import TokenPair
+from media_gateway.auth.oauth_answers import NO_STORE, POLL_LIMIT, OAuthProblem, oauth_answer
+from media_gateway.auth.oauth_errors import OAuthError
+from media_gateway.auth.services.device import DeviceGrants, Person
 from media_gateway.auth.settings import Settings
 from media_gateway.auth.user_codes import read_user_code, shown
-from media_gateway.core.errors import (
-    ConflictError,
-    InvalidInputError,
-    MediaGatewayError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitedError,
-    UnauthenticatedError,
-)
-from media_gateway.core.web import CALLER, Auth, RouteTable, respond
-from media_gateway.core.web.problems import problem_response, status_of
+from media_gateway.core.web import Auth, Limits, RouteTable, respond, source_of
+from media_gateway.core.web.schemas import to_bytes
 
 GRANTS = web.AppKey("device_grants", DeviceGrants)
 CLIENTS = web.AppKey("device_clients", ClientDirectory)
 SETTINGS = web.AppKey("device_settings", Settings)
 
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-
-_NAMES = {
-    InvalidInputError: "invalid_request",
-    UnauthenticatedError: "invalid_token",
-    PermissionDeniedError: "access_denied",
-    NotFoundError: "not_found",
-    ConflictError: "already_decided",
-    RateLimitedError: "rate_limit_exceeded",
-}
-
 routes = RouteTable(tag="device grant")
-
-
-def oauth_answer(error: MediaGatewayError) -> web.Response:
-    """An error in OAuth's shape; status and headers as in any answer of ours."""
-    answer = problem_response(error)
-    named = (_NAMES[kind] for kind in type(error).__mro__ if kind in _NAMES)
-    name = next(named, "temporarily_unavailable" if error.retryable else "server_error")
-    if isinstance(error, DeviceGrantError):
-        name = error.error
-    status = 400 if isinstance(error, DeviceGrantError) else int(status_of(error))
-    kept = {
-        key: value for key, value in answer.headers.items() if key in {"Retry-After", hdrs.WWW_AUTHENTICATE}
-    }
-    body = OAuthProblem(error=name, error_description=error.message)
-    return respond(body, status=status, headers={**kept, **NO_STORE})
-
-
-def poll_answer(error: MediaGatewayError) -> web.Response:
-    """As `oauth_answer`, but over a limit says ``slow_down``: clients give up at a 429 that says anything else."""
-    if isinstance(error, RateLimitedError):
-        held = oauth_answer(error)
-        body = OAuthProblem(error="slow_down", error_description=error.message)
-        return respond(
-            body,
-            status=held.status,
-            headers={"Retry-After": held.headers.get("Retry-After", "5"), **NO_STORE},
-        )
-    return oauth_answer(error)
 
 
 @routes.post(
     "/auth/device",
     form=DeviceForm,
     returns=DeviceAnswer,
+    limits=Limits("device"),
     responses={400: OAuthProblem, 401: OAuthProblem},
     auth=Auth.NONE,
     answer_error=oauth_answer,
@@ -112,16 +68,17 @@ async def begin(request: web.Request, form: DeviceForm) -> web.Response:
     "/auth/device/poll",
     form=PollForm,
     returns=TokenAnswer,
+    limits=Limits(POLL_LIMIT),
     responses={400: OAuthProblem, 401: OAuthProblem, 429: OAuthProblem},
     auth=Auth.NONE,
-    answer_error=poll_answer,
+    answer_error=oauth_answer,
     body_limit_bytes=8_192,
     summary="Ask whether a device was approved",
 )
 async def poll(request: web.Request, form: PollForm) -> web.Response:
     """As the token endpoint with the grant type of devices, under the address that older clients know."""
-    if form.grant_type not in {None, GRANT_TYPE}:
-        raise DeviceGrantError("unsupported_grant_type", f"grant_type: only {GRANT_TYPE} is known here")
+    if form.grant_type not in {None, DEVICE_CODE}:
+        raise OAuthError("unsupported_grant_type", f"grant_type: only {DEVICE_CODE} is known here")
     return await answer_poll(request, form)
 
 
@@ -129,9 +86,10 @@ async def poll(request: web.Request, form: PollForm) -> web.Response:
     "/auth/device/poll",
     query=PollQuery,
     returns=TokenAnswer,
+    limits=Limits(POLL_LIMIT),
     responses={400: OAuthProblem, 401: OAuthProblem, 429: OAuthProblem},
     auth=Auth.NONE,
-    answer_error=poll_answer,
+    answer_error=oauth_answer,
     summary="Ask whether a device was approved (old clients)",
 )
 async def poll_by_get(request: web.Request, query: PollQuery) -> web.Response:
@@ -140,14 +98,14 @@ async def poll_by_get(request: web.Request, query: PollQuery) -> web.Response:
     if client_id is None and hdrs.AUTHORIZATION not in request.headers:
         client_id = await request.app[GRANTS].client_of(query.device_code)
         if client_id is None:
-            raise DeviceGrantError("invalid_grant", "device_code: not a code that can be redeemed")
+            raise OAuthError("invalid_grant", "device_code: not a code that can be redeemed")
     return await answer_poll(request, PollForm(device_code=query.device_code, client_id=client_id))
 
 
 async def answer_poll(request: web.Request, form: PollForm) -> web.Response:
     """The one handler of polls, behind the token endpoint, too."""
     client = await request.app[CLIENTS].authenticate(_proof(request, form.client_id, form.client_secret))
-    return _tokens(await request.app[GRANTS].poll(client, form.device_code))
+    return token_answer(await request.app[GRANTS].poll(client, form.device_code))
 
 
 @routes.get(
@@ -191,19 +149,18 @@ async def approve(request: web.Request, body: Decision) -> web.Response:
     return respond(DecisionAnswer(message=message, user_code=code), headers=NO_STORE)
 
 
-def source_of(request: web.Request) -> str:
-    """Address that a request comes from."""
-    return request.remote or "unknown"
-
-
-def _tokens(pair: TokenPair) -> web.Response:
+def token_answer(pair: TokenPair) -> web.Response:
+    """Tokens as the token endpoint answers them (RFC 6749 section 5.1)."""
     answer = TokenAnswer(
         access_token=pair.access_token,
         expires_in=pair.expires_in,
         refresh_token=pair.refresh_token,
         scope=pair.scope,
+        id_token=pair.id_token,
     )
-    return respond(answer, headers=NO_STORE)
+    # What was not issued is left out: clients refuse a null in its place (RFC 6749 section 5.1).
+    body = to_bytes(answer, exclude_none=True)
+    return web.Response(body=body, content_type="application/json", headers=NO_STORE)
 
 
 def _proof(request: web.Request, client_id: str | None, client_secret: str | None) -> ClientProof:
@@ -215,15 +172,7 @@ def _proof(request: web.Request, client_id: str | None, client_secret: str | Non
 
 
 def _person(request: web.Request) -> Person:
-    caller = request[CALLER]
-    # RFC 9068 section 2.2: the subject of a token for a program is the program.
-    if caller.claims.get("client_id") == caller.subject:
-        raise PermissionDeniedError("only a person can decide this: the token is a program's")
-    try:
-        user_id = UUID(caller.subject)
-    except ValueError:
-        raise PermissionDeniedError("only a person can decide this: the token is a program's") from None
-    return Person(user_id=user_id, source=source_of(request))
+    return Person(user_id=actor_of(request).user_id, source=source_of(request))
 
 
 def _moment(unix_s: float) -> str:

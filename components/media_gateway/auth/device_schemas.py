@@ -63,13 +63,7 @@ class TokenAnswer(Wire):
     expires_in: int = Field(description="Life of the access token, in seconds.")
     refresh_token: str | None = None
     scope: str
-
-
-class OAuthProblem(Wire):
-    """An error in OAuth's shape."""
-
-    error: str = Field(examples=["authorization_pending"])
-    error_description: str
+    id_token: str | None = Field(default=None, description="Who signed in, if `openid` was asked for.")
 
 
 class Decision(Wire):

@@ -9,23 +9,25 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from media_gateway.auth.device_routes import GRANTS, source_of
+from media_gateway.auth.device_routes import GRANTS
 from media_gateway.auth.pages.layout import page
 from media_gateway.auth.pages.sign_in import VISITORS, PageForm, Text, error_page
 from media_gateway.auth.pages.visitors import Visitor, check_visitor_form, to_sign_in
 from media_gateway.auth.services.device import Person, Request
 from media_gateway.auth.user_codes import read_user_code, shown
 from media_gateway.core.errors import ConflictError, NotFoundError, RateLimitedError
-from media_gateway.core.web import Auth, RouteTable
+from media_gateway.core.web import Auth, RouteTable, source_of
 
 SCOPE_WORDS = {
     "openid": "Know which account is yours",
     "profile": "See your name",
     "email": "See your e-mail address",
     "offline_access": "Stay signed in until you end it",
+    "account": "See and change your account",
     "read:content": "See films and series",
     "read:watchlist": "See your watchlist",
     "write:watchlist": "Change your watchlist",
+    "admin": "Administer the platform",
     "playback:control": "Control playback on your devices",
 }
 """What scopes mean to people; others are shown by their names."""

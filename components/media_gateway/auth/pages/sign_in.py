@@ -1,5 +1,6 @@
 """The pages on which people sign in and out, the style sheet, and how errors look there."""
 
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Protocol
 from urllib.parse import quote
@@ -8,15 +9,17 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from media_gateway.auth.device_routes import source_of
 from media_gateway.auth.pages.layout import page
 from media_gateway.auth.pages.visitors import Visitors, check_visitor_form, own_path, to_sign_in
 from media_gateway.auth.store.second_step import SecondSteps
 from media_gateway.core.errors import MediaGatewayError, RateLimitedError
-from media_gateway.core.web import Auth, RouteTable
+from media_gateway.core.web import Auth, Limits, RouteTable, source_of
 from media_gateway.core.web.problems import problem_response
 
 Text = Annotated[str, Field(max_length=2_000)]
+
+LongText = Annotated[str, Field(max_length=8_000)]
+"""An address with an authorization request in it."""
 
 WRONG = "The e-mail address or the password is not right."
 """One text for both, so that nobody learns who has an account."""
@@ -56,7 +59,7 @@ class PageForm(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     form_secret: Text = ""
-    return_to: Text | None = None
+    return_to: LongText | None = None
 
 
 class SignInForm(PageForm):
@@ -73,16 +76,26 @@ class CodeForm(PageForm):
     code: Text = ""
 
 
+@dataclass(frozen=True, slots=True)
+class OtherWay:
+    """A provider that people may sign in with instead, as the button for it says."""
+
+    name: str
+    title: str
+
+
 class ReturnQuery(BaseModel):
     """Where to go afterwards."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    return_to: Text | None = None
+    return_to: LongText | None = None
 
 
 VISITORS = web.AppKey("visitors", Visitors)
 LOGIN = web.AppKey("login", Login)
+OTHER_WAYS = web.AppKey("other_ways", tuple[OtherWay, ...])
+"""Put here while wiring; without it there is the password alone."""
 SECOND_STEPS = web.AppKey("second_steps", SecondSteps)
 
 routes = RouteTable(tag="pages")
@@ -112,7 +125,7 @@ async def show_sign_in(request: web.Request, query: ReturnQuery) -> web.Response
     """The form, or straight on for those who are signed in."""
     return_to = own_path(query.return_to)
     if await request.app[VISITORS].find(request) is not None:
-        return _see(return_to)
+        return see(return_to)
     return _sign_in_page(request, return_to=return_to)
 
 
@@ -120,6 +133,7 @@ async def show_sign_in(request: web.Request, query: ReturnQuery) -> web.Response
     "/auth/sign-in",
     form=SignInForm,
     auth=Auth.NONE,
+    limits=Limits("login"),
     answer_error=error_page,
     body_limit_bytes=16_384,
     hidden=True,
@@ -153,6 +167,7 @@ async def sign_in(request: web.Request, form: SignInForm) -> web.Response:
     "/auth/sign-in/code",
     form=CodeForm,
     auth=Auth.NONE,
+    limits=Limits("login"),
     answer_error=error_page,
     body_limit_bytes=16_384,
     hidden=True,
@@ -196,12 +211,13 @@ async def sign_out(request: web.Request, form: PageForm) -> web.Response:
 
 
 async def _signed_in(request: web.Request, user_id: UUID, return_to: str) -> web.Response:
-    answer = _see(return_to)
+    answer = see(return_to)
     await request.app[VISITORS].sign_in(request, answer, user_id)
     return answer
 
 
-def _see(path: str) -> web.Response:
+def see(path: str) -> web.Response:
+    """Send a browser to a path of ours."""
     location = quote(path, safe="/?&=%:@!$'()*+,;~-._")
     return web.Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
 
@@ -218,6 +234,7 @@ def _sign_in_page(
         return_to=return_to,
         email=email,
         problem=problem,
+        other_ways=request.app.get(OTHER_WAYS, ()),
     )
     visitors.remember(answer, form_secret)
     return answer

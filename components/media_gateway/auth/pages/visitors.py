@@ -106,9 +106,13 @@ def check_visitor_form(visitor: Visitor, form_secret: str) -> None:
         )
 
 
+MAX_PATH = 7_000
+"""Characters of a path of ours: an authorization request, and the encoding of it."""
+
+
 def own_path(text: str | None) -> str:
     """Where to go after the sign-in: a path of ours, whatever was asked for."""
-    return text if text is not None and len(text) <= 2_000 and _OWN_PATH.fullmatch(text) else "/device"
+    return text if text is not None and len(text) <= MAX_PATH and _OWN_PATH.fullmatch(text) else "/device"
 
 
 def to_sign_in(return_to: str) -> web.Response:

@@ -2,19 +2,15 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 from uuid import UUID
 
 from prometheus_client import Counter
 
-from media_gateway.auth.device_ports import (
-    ClientDirectory,
-    DeviceGrant,
-    DeviceHints,
-    GrantClient,
-    TokenIssuer,
-    TokenPair,
-)
+from media_gateway.auth.clients import DEVICE_CODE
+from media_gateway.auth.device_ports import ClientDirectory, DeviceHints, GrantClient
+from media_gateway.auth.granting import Grant, TokenIssuer, TokenPair
+from media_gateway.auth.oauth_errors import OAuthError
 from media_gateway.auth.store.device import Asking, Decided, DeviceStore, Limited, NewCodes, Polled, Waiting
 from media_gateway.auth.subjects import Subject, Subjects
 from media_gateway.auth.user_codes import read_user_code
@@ -27,30 +23,12 @@ from media_gateway.core.errors import (
     RateLimitedError,
 )
 
-GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
-
 _steps = Counter("mgw_device_grant_steps_total", "Steps of device grants", ["step"])
 _guesses = Counter(
     "mgw_device_guesses_refused_total",
     "User codes not looked at after too many wrong ones, by whose limit: user, source, or all (the breaker)",
     ["limit"],
 )
-
-
-class DeviceGrantError(MediaGatewayError):
-    """A request of a device that gets no tokens, or none yet.
-
-    Parameters
-    ----------
-    error
-        Name in RFC 8628 section 3.5 or RFC 6749 section 5.2.
-    """
-
-    code: ClassVar[str] = "invalid_input"
-
-    def __init__(self, error: str, message: str) -> None:
-        super().__init__(message)
-        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +85,13 @@ class DeviceGrants:
 
         Raises
         ------
-        DeviceGrantError
+        OAuthError
             ``unauthorized_client`` or ``invalid_scope``.
         """
         _check_client(client)
         scopes = client.scopes if scope is None else frozenset(scope.split())
         if not scopes <= client.scopes:
-            raise DeviceGrantError("invalid_scope", "scope: more than this client may ask for")
+            raise OAuthError("invalid_scope", "scope: more than this client may ask for")
         codes = await self._store.create(client_id=client.client_id, scopes=scopes, source=source)
         _steps.labels("begun").inc()
         return codes
@@ -123,7 +101,7 @@ class DeviceGrants:
 
         Raises
         ------
-        DeviceGrantError
+        OAuthError
             ``authorization_pending``, ``slow_down``, ``access_denied``, ``expired_token``, ``invalid_grant`` or
             ``unauthorized_client``.
         """
@@ -135,7 +113,7 @@ class DeviceGrants:
         if polled.state == "spent" and polled.issued:
             # Somebody else may hold the code: whoever came first loses the tokens, too (RFC 6749 section 10.5).
             assert polled.grant_id is not None
-            await self._issuer.revoke(polled.grant_id)
+            await self._issuer.revoke(polled.grant_id, reason="the device code was used again")
         raise _not_granted(polled)
 
     async def client_of(self, device_code: str) -> str | None:
@@ -177,9 +155,9 @@ class DeviceGrants:
             current = await self._clients.find(client.client_id)
             if subject is None or not subject.enabled or current is None or not current.enabled:
                 issued = True  # never to be redeemed again
-                raise DeviceGrantError("access_denied", "the approval is no longer good")
+                raise OAuthError("access_denied", "the approval is no longer good")
             scopes = polled.scopes & subject.scopes & current.scopes
-            grant = DeviceGrant(
+            grant = Grant(
                 grant_id=polled.grant_id, client_id=client.client_id, subject=subject, scopes=scopes
             )
             pair = await self._issuer.issue(grant)
@@ -240,23 +218,23 @@ class DeviceGrants:
 
 
 def _check_client(client: GrantClient) -> None:
-    if not client.enabled or GRANT_TYPE not in client.grant_types:
-        raise DeviceGrantError("unauthorized_client", "this client may not use the device grant")
+    if not client.enabled or DEVICE_CODE not in client.grant_types:
+        raise OAuthError("unauthorized_client", "this client may not use the device grant")
 
 
 def _unknown() -> NotFoundError:
     return NotFoundError("there is no device with this code; it may have expired")
 
 
-def _not_granted(polled: Polled) -> DeviceGrantError:
+def _not_granted(polled: Polled) -> OAuthError:
     match polled.state:
         case "pending":
-            return DeviceGrantError("authorization_pending", "nobody has decided yet")
+            return OAuthError("authorization_pending", "nobody has decided yet")
         case "slow_down":
-            return DeviceGrantError("slow_down", f"polls must be {polled.interval_s:g} s apart, from now on")
+            return OAuthError("slow_down", f"polls must be {polled.interval_s:g} s apart, from now on")
         case "denied":
-            return DeviceGrantError("access_denied", "the request was refused")
+            return OAuthError("access_denied", "the request was refused")
         case "expired":
-            return DeviceGrantError("expired_token", "the code has expired: begin anew")
+            return OAuthError("expired_token", "the code has expired: begin anew")
         case _:
-            return DeviceGrantError("invalid_grant", "device_code: not a code that can be redeemed")
+            return OAuthError("invalid_grant", "device_code: not a code that can be redeemed")
