@@ -127,3 +127,25 @@ async def test_a_document_limits_one_address(behind: Service, redis_url: str, tm
         got = [(await door.get(f"/api/v1/content/{n}/similar")).status for n in range(3)]
         assert got == [200, 200, 429]
         assert (await door.get("/api/v1/content/1")).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+async def test_addresses_that_do_not_exist_count_like_all_others(door: aiohttp.ClientSession, method: str):
+    async def one(number: int) -> int:
+        path = f"/nowhere/{number}" if method == "GET" else "/api/v1/genres"
+        async with door.request(method, path, headers={"Authorization": "Bearer nonsense"}) as answer:
+            return answer.status
+
+    got = await asyncio.gather(*(one(n) for n in range(40)))
+    assert got.count(429) > 0
+    assert set(got) == {404 if method == "GET" else 405, 429}
+    assert got.count(429) < 40
+    assert 429 in await statuses(door, 10)
+
+
+async def test_a_caller_pays_for_made_up_addresses_with_his_own_limits(door: aiohttp.ClientSession):
+    for _ in range(20):
+        answer = await door.get("/nowhere", headers=bearer(tier="pro"))
+        assert answer.status == 404
+        assert '"pro-minute"' in answer.headers["RateLimit"]
+    assert (await statuses(door, 1)) == [200]

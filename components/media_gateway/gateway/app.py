@@ -7,6 +7,8 @@ from media_gateway.core.cache import CacheStore
 from media_gateway.core.limiting import tier_limits
 from media_gateway.core.web import Component, Context
 from media_gateway.core.web.docs import DOCUMENT, Document
+from media_gateway.core.web.exchange import BEARER_EXCHANGE
+from media_gateway.gateway.api_keys import KeyExchange
 from media_gateway.gateway.cors import CORS, CrossOrigin
 from media_gateway.gateway.document import MergedDocument
 from media_gateway.gateway.doors import Doors
@@ -27,6 +29,8 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         stack.push_async_callback(store.close)
         doors = Doors(context.settings, session, context.backends.redis, ResponseCache(store))
         app[DOORS] = doors
+        app[BEARER_EXCHANGE] = keys = KeyExchange(context.settings)
+        stack.push_async_callback(keys.close)
         app[OVERALL] = OverallHealth(session, doors.addresses)
         stack.push_async_callback(app[OVERALL].close)
         own = app[DOCUMENT]

@@ -6,7 +6,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
-HEADERS: Final = "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id, X-Request-Deadline-Ms"
+HEADERS: Final = (
+    "Authorization, Content-Type, If-Match, If-None-Match, X-API-Key, X-Request-Id, X-Request-Deadline-Ms"
+)
 EXPOSED: Final = "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Cache, X-Request-Id, X-Search-Id"
 MAX_AGE_S: Final = 600
 """How long a browser remembers that it may; Chromium keeps at most two hours."""

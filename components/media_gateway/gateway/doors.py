@@ -8,6 +8,7 @@ from media_gateway.core.errors import NotConfiguredError
 from media_gateway.core.limiting import Sources
 from media_gateway.core.settings import PREFIX
 from media_gateway.gateway.addresses import check_path, service_url
+from media_gateway.gateway.api_keys import exchange_key
 from media_gateway.gateway.forwarding import Forwarder, own_headers
 from media_gateway.gateway.response_cache import ResponseCache
 from media_gateway.gateway.settings import Settings
@@ -51,6 +52,8 @@ class Doors:
             This installation does not have the service.
         InvalidInputError
             The path may be read in two ways.
+        UnauthenticatedError
+            The API key is not good.
         MediaGatewayError
             As `Forwarder.forward` and `relay_socket`.
         """
@@ -62,6 +65,7 @@ class Doors:
             raise NotConfiguredError(
                 f"this installation has no {name}: {PREFIX}{name.upper()}_URL is not set"
             )
+        await exchange_key(request)
         target = service_url(base, forward, url.raw_path, url.raw_query_string, request.match_info)
         if forward.is_socket:
             return await relay_socket(request, self._session, target, own_headers(request, self._sources))

@@ -6,6 +6,7 @@ What is short is passed in one piece, which costs a third of the time; what is l
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
@@ -23,6 +24,7 @@ from media_gateway.core.network import why_unreachable
 from media_gateway.core.telemetry import DURATION_BUCKETS_S, outgoing_headers
 from media_gateway.core.web.parsing import BROKEN_BODY, read_body, too_large
 from media_gateway.core.web.problems import invalid
+from media_gateway.gateway.api_keys import authorization_of
 from media_gateway.gateway.headers import to_caller, to_service
 from media_gateway.gateway.table import Upstream
 
@@ -41,6 +43,12 @@ _seconds = Histogram(
     ["upstream", "outcome"],
     buckets=DURATION_BUCKETS_S,
 )
+
+
+# Labels are checked and locked for at every look-up; there are few sets of them.
+@lru_cache(maxsize=1_000)
+def _timed(upstream: str, outcome: str) -> Histogram:
+    return _seconds.labels(upstream, outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,8 @@ class Forwarder:
         self._breaker = CircuitBreaker(f"gateway:{upstream.value}", patience.policy, redis)
         self._sources = sources
         self._timeout_ms = patience.timeout_ms
+        timeout_s = patience.timeout_ms / 1000
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=timeout_s, sock_read=timeout_s)
 
     async def forward(
         self, request: web.Request, method: str, url: URL, *, body_limit: int
@@ -133,7 +143,6 @@ class Forwarder:
         self, request: web.Request, method: str, url: URL, headers: CIMultiDict[str], body: "_Body"
     ) -> web.StreamResponse:
         started, outcome = time.perf_counter(), "error"
-        timeout_s = self._timeout_ms / 1000
         deadline = current_deadline()
         try:
             async with self._session.request(
@@ -142,15 +151,15 @@ class Forwarder:
                 headers=headers,
                 data=body.content,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=timeout_s, sock_read=timeout_s),
+                timeout=self._timeout,
             ) as answer:
                 outcome = str(answer.status)
-                _seconds.labels(self._upstream.value, outcome).observe(time.perf_counter() - started)
+                _timed(self._upstream.value, outcome).observe(time.perf_counter() - started)
                 return await self._passed_back(request, answer)
         except TimeoutError as error:
             if deadline is not None and deadline.expired:
                 raise DeadlineExceededError(f"{self._upstream} took longer than allowed") from error
-            raise self._away(f"did not answer within {timeout_s:g} s") from error
+            raise self._away(f"did not answer within {self._timeout_ms / 1000:g} s") from error
         except aiohttp.ClientPayloadError as error:
             raise body.problem or self._away("broke off its answer") from error
         except aiohttp.ClientResponseError as error:
@@ -162,7 +171,7 @@ class Forwarder:
             raise self._away(f"can't be reached: {why_unreachable(cause)}") from error
         finally:
             if outcome == "error":
-                _seconds.labels(self._upstream.value, outcome).observe(time.perf_counter() - started)
+                _timed(self._upstream.value, outcome).observe(time.perf_counter() - started)
 
     def _away(self, why: str) -> UnavailableError:
         return UnavailableError(f"{self._upstream} {why}", details={"upstream": self._upstream.value})
@@ -197,6 +206,7 @@ def own_headers(request: web.Request, sources: Sources, timeout_ms: int | None =
         deadline = deadline.sooner(timeout_ms) if deadline else Deadline.after(timeout_ms)
     return {
         **outgoing_headers(),
+        **authorization_of(request),
         **({DEADLINE_HEADER: deadline.header} if deadline else {}),
         sources.header: sources.handed_on(request.remote, request.headers.getall(sources.header, [])),
         "X-Forwarded-Proto": request.scheme,

@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import hdrs
 from multidict import CIMultiDict
 
+from media_gateway.core.api_keys import HEADER as API_KEY_HEADER
 from media_gateway.core.service_tokens import HEADER as SERVICE_TOKEN_HEADER
 from media_gateway.core.telemetry import REQUEST_ID_HEADER
 
@@ -36,6 +37,7 @@ OURS: Final = frozenset(
         REQUEST_ID_HEADER.lower(),
         "x-request-deadline-ms",
         SERVICE_TOKEN_HEADER.lower(),
+        API_KEY_HEADER.lower(),  # its token goes on instead
     }
 )
 """What the gateway says itself, whatever the caller wrote."""
@@ -57,12 +59,14 @@ def to_service(headers: Iterable[tuple[str, str]], own: Mapping[str, str]) -> CI
     own
         What the gateway adds.
     """
-    came = CIMultiDict(headers)
-    dropped = OURS | _named_by_connection(came)
+    came = list(headers)
+    dropped = _ALWAYS_DROPPED | _named_by_connection(came)
     passed = CIMultiDict(
-        (name, value)
-        for name, value in came.items()
-        if (low := name.lower()) not in dropped and not low.startswith(OUR_PREFIXES)
+        [
+            (name, value)
+            for name, value in came
+            if (low := name.lower()) not in dropped and not low.startswith(OUR_PREFIXES)
+        ]
     )
     passed.update(own)
     return passed
@@ -70,11 +74,15 @@ def to_service(headers: Iterable[tuple[str, str]], own: Mapping[str, str]) -> CI
 
 def to_caller(headers: Iterable[tuple[str, str]]) -> CIMultiDict[str]:
     """The headers of an answer as the caller gets them."""
-    came = CIMultiDict(headers)
-    dropped = NOT_BACK | _named_by_connection(came)
-    return CIMultiDict((name, value) for name, value in came.items() if name.lower() not in dropped)
+    came = list(headers)
+    dropped = _NEVER_BACK | _named_by_connection(came)
+    return CIMultiDict([(name, value) for name, value in came if name.lower() not in dropped])
 
 
-def _named_by_connection(headers: CIMultiDict[str]) -> frozenset[str]:
-    listed = ",".join(headers.getall(hdrs.CONNECTION, ()))
-    return HOP_BY_HOP | {name.strip().lower() for name in listed.split(",")} if listed else HOP_BY_HOP
+_ALWAYS_DROPPED: Final = OURS | HOP_BY_HOP
+_NEVER_BACK: Final = NOT_BACK | HOP_BY_HOP
+
+
+def _named_by_connection(headers: Iterable[tuple[str, str]]) -> set[str]:
+    listed = [value for name, value in headers if name.lower() == "connection"]
+    return {name.strip().lower() for value in listed for name in value.split(",")}

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from aiohttp import hdrs, web
 
+from media_gateway.core.api_keys import HEADER as API_KEY_HEADER
 from media_gateway.core.cache import CacheStore
 from media_gateway.core.errors import MediaGatewayError
 from media_gateway.gateway.table import Forward
@@ -45,7 +46,7 @@ class ResponseCache:
         ``X-Cache`` says which (``HIT``, ``MISS``, ``BYPASS`` if there was no telling), unless nothing is ever kept for
         this request. With ``If-None-Match`` an answer that the caller has already is 304 without a body.
         """
-        if not forward.kept_s or request.method != hdrs.METH_GET or hdrs.AUTHORIZATION in request.headers:
+        if not forward.kept_s or request.method != hdrs.METH_GET or _is_personal(request):
             return await ask()
         key = _key(request)
         state, body = "BYPASS", None
@@ -87,6 +88,10 @@ class ResponseCache:
         }
         answer = web.Response(body=stored[2 + length :], headers=headers)
         return _unchanged(answer) if _has_it(request, etag) else answer
+
+
+def _is_personal(request: web.Request) -> bool:
+    return hdrs.AUTHORIZATION in request.headers or API_KEY_HEADER in request.headers
 
 
 def _key(request: web.Request) -> str:

@@ -191,6 +191,8 @@ ALIASES = (
         auth=Auth.REQUIRED,
         target="/api/v1/users/me/preferences",
     ),
+    *_all(Upstream.AUTH, Auth.NONE, "/api/v1/auth/mfa/enroll", target="/api/v1/mfa/enroll", method="POST"),
+    *_all(Upstream.AUTH, Auth.NONE, "/api/v1/auth/mfa/verify", target="/api/v1/mfa/verify", method="POST"),
     *_all(Upstream.SYNC, Auth.REQUIRED, "/api/v1/user/watchlist", target="/api/v1/sync/watchlist"),
     *_all(
         Upstream.SYNC,
