@@ -69,6 +69,17 @@ async def test_no_column_of_any_table_holds_a_searcher_or_a_query_of_few(databas
     assert await count(database, "search_events") == 3 + 4 * MIN_SEARCHERS + MIN_SEARCHERS
 
 
+@pytest.mark.parametrize(("proxies", "searchers"), [("127.0.0.0/8,::1/128", 3), ("", 1)])
+async def test_callers_behind_the_gateway_are_told_apart_if_it_is_trusted(
+    database, database_url, redis_url, proxies: str, searchers: int
+):
+    async with running_discovery(database_url, redis_url, trusted_proxies=proxies) as discovery:
+        for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"):
+            await Person(discovery, address=address).search(RARE)
+    found = await rows(database, "SELECT count(DISTINCT searcher_hash) AS searchers FROM search_events")
+    assert found[0].searchers == searchers
+
+
 async def test_a_query_s_text_is_kept_from_the_fifth_different_searcher_on(database, analytics):
     async def search(query: str, *subjects: str | None) -> None:
         for subject in subjects:

@@ -20,7 +20,7 @@ from media_gateway.core.domain.events import Event, Topic
 from media_gateway.core.errors import ConflictError, InvalidInputError, MediaGatewayError
 from media_gateway.core.ports.events import EventBus, Subscription
 from media_gateway.discovery.activity import AHEAD, Interaction, Passed, read
-from media_gateway.discovery.pauses import RETRY_S, pause
+from media_gateway.discovery.pauses import RETRY_S, leave_if_cancelled, pause
 from media_gateway.discovery.store.activity import ActivityStore, Folded
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ class ActivityFeed:
     async def _count_events(self, subscription: Subscription) -> None:
         failures = 0
         while True:
-            _leave_if_cancelled()
+            leave_if_cancelled()
             try:
                 deliveries = await subscription.fetch(max_events=EVENTS_AT_ONCE, wait_ms=WAIT_MS)
                 failures = 0
@@ -180,7 +180,7 @@ class ActivityFeed:
                     raise
                 await self._pause(error, attempt)
                 attempt += 1
-                _leave_if_cancelled()
+                leave_if_cancelled()
             else:
                 self._note(None)
                 return done
@@ -198,16 +198,6 @@ class ActivityFeed:
                 _log.info("activity is counted again")
 
 
-def _leave_if_cancelled() -> None:
-    """End a task whose cancellation was lost: `asyncio.wait_for`, by which redis-py sends, may do so before Python 3.12.
-
-    CPython issue 86296.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 def _merged_ids(event: Event) -> list[UUID]:
     """The content that was merged away, of an event that tells of that."""
     found = []
@@ -218,7 +208,7 @@ def _merged_ids(event: Event) -> list[UUID]:
 
 
 def _observe(folded: Folded, interactions: Sequence[Interaction]) -> None:
-    for outcome in ("counted", "repeated", "capped", "unknown"):
+    for outcome in ("counted", "repeated", "capped", "unknown", "erased"):
         _events.labels(outcome).inc(getattr(folded, outcome))
     now = datetime.now(UTC)
     for one in interactions:

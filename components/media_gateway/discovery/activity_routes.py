@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from media_gateway.core.web import CALLER, Auth, RouteTable
+from media_gateway.core.web import CALLER, Auth, RouteTable, source_of
 from media_gateway.discovery.activity_schemas import ClickRequest
 from media_gateway.discovery.analytics import Analytics
 from media_gateway.discovery.search_events import ClickEvent, Searcher
@@ -38,11 +38,11 @@ async def click(request: web.Request, body: ClickRequest) -> None:
 def searcher_of(request: web.Request) -> Searcher:
     """Who sends a request: the user, else what tells callers without a token apart.
 
-    The address is the peer's: a header with another one could be made up. Behind a gateway callers without a token share
-    it and differ by user agent alone, so fewer are told apart than there are, and fewer queries pass as popular.
+    The address is that which the trusted proxies in front tell; another one could be made up. Callers without a token who
+    share it differ by user agent alone, so fewer are told apart than there are, and fewer queries pass as popular.
     """
     caller = request.get(CALLER)
     if caller is not None:
         return Searcher(subject=caller.subject)
     agent = request.headers.get(hdrs.USER_AGENT, "")[:AGENT_LENGTH]
-    return Searcher(client=f"{request.remote} {agent}")
+    return Searcher(client=f"{source_of(request)} {agent}")

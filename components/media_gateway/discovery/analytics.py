@@ -196,11 +196,15 @@ class Analytics:
             query_hash,
             self._pseudonyms.searcher(query_hash, event.searcher),
             performed(event, self._pseudonyms.query_in_event(text)),
+            self._person(event.searcher.subject),
         )
 
     def _announced(self, event: ClickEvent) -> AnnouncedClick:
         visitor = self._pseudonyms.visitor(event.created_at.date(), event.content_id, event.searcher)
-        return AnnouncedClick(event, clicked(event, visitor))
+        return AnnouncedClick(event, clicked(event, visitor), self._person(event.searcher.subject))
+
+    def _person(self, subject: str | None) -> bytes | None:
+        return None if subject is None else self._pseudonyms.erased(f"user:{subject}")
 
     def _take(self, count: int) -> list[tuple[str, SearchEvent | ClickEvent]]:
         """Take the oldest events out of the list; each with its kind."""

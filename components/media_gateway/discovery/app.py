@@ -16,6 +16,7 @@ from media_gateway.discovery.admin_routes import EDITOR, REPORTS, admin_routes
 from media_gateway.discovery.analytics import Analytics, SearchRetention
 from media_gateway.discovery.answers import SearchAnswers
 from media_gateway.discovery.cache import AnswerCache, ValueCache, embeddings, intents
+from media_gateway.discovery.erasure import ErasureFeed
 from media_gateway.discovery.generation import CatalogueGeneration
 from media_gateway.discovery.index_feed import Indexes, IndexFeed
 from media_gateway.discovery.legs import Leg, TextLeg, TitleLeg, VectorLeg
@@ -36,6 +37,7 @@ from media_gateway.discovery.settings import Settings
 from media_gateway.discovery.store import CatalogueReader
 from media_gateway.discovery.store.activity import ActivityStore
 from media_gateway.discovery.store.analytics import AnalyticsStore
+from media_gateway.discovery.store.erasure import ErasureStore
 from media_gateway.discovery.store.ranking import RankingStore
 from media_gateway.discovery.store.reports import ReportStore
 from media_gateway.discovery.store.trends import TrendStore
@@ -59,6 +61,7 @@ async def wire(context: Context[Settings]) -> AsyncIterator[None]:
         pseudonyms = Pseudonyms.from_settings(settings)
         stack.push_async_callback(_wire_analytics(context, pseudonyms).close)
         _wire_activity(context, pseudonyms)
+        _wire_erasure(context, pseudonyms)
         store = CacheStore(backends.redis)
         stack.push_async_callback(store.close)
         cache = AnswerCache(store)
@@ -177,6 +180,20 @@ def _wire_activity(context: Context[Settings], pseudonyms: Pseudonyms) -> None:
     context.health.add("activity", feed.health, critical=False)
     context.supervisor.spawn("activity events", feed.follow)
     context.supervisor.spawn("activity retention", feed.keep_tidy)
+
+
+def _wire_erasure(context: Context[Settings], pseudonyms: Pseudonyms) -> None:
+    database = context.backends.database
+    feed = ErasureFeed(
+        ErasureStore(database, pseudonyms),
+        AnalyticsStore(database),
+        context.backends.events,
+        # As long again as an event of before the erasure may be late: tokens outlive the account a little.
+        remembered=2 * timedelta(days=context.settings.consumed_kept_days),
+    )
+    context.health.add("erasure", feed.health, critical=False)
+    context.supervisor.spawn("erasure events", feed.follow)
+    context.supervisor.spawn("erasure retention", feed.keep_tidy)
 
 
 def _wire_analytics(context: Context[Settings], pseudonyms: Pseudonyms) -> Analytics:

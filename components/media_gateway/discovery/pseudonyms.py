@@ -39,9 +39,9 @@ class Pseudonyms:
             raise ValueError(f"the key is shorter than {MIN_SECRET_BYTES} bytes")
         # A key for each purpose, by HMAC as pseudo-random function (NIST SP 800-108r1 section 4.1), so that the hash of
         # a query in an event can't be looked up in the tables.
-        self._query, self._searcher, self._event, self._visitor, self._vote = (
+        self._query, self._searcher, self._event, self._visitor, self._vote, self._erased = (
             hmac.digest(key, _LABEL + purpose, "sha256")
-            for purpose in (b"query", b"searcher", b"event", b"visitor", b"vote")
+            for purpose in (b"query", b"searcher", b"event", b"visitor", b"vote", b"erased")
         )
 
     @classmethod
@@ -78,6 +78,10 @@ class Pseudonyms:
         Nothing ties two of them together: not those of one person, nor those of one content.
         """
         return _short(self._vote, _about(day, content_id, person))
+
+    def erased(self, person: str) -> bytes:
+        """Pseudonym by which a person (``user:`` and the id) is known to be erased, 32 bytes."""
+        return hmac.digest(self._erased, person.encode(errors="replace"), "sha256")
 
     def query_in_event(self, text: str) -> str:
         """Pseudonym of a normalised query for others, as 64 hexadecimal digits; unrelated to `query`."""

@@ -13,6 +13,7 @@ from media_gateway.core.consumed import not_yet_consumed
 from media_gateway.discovery.activity import Interaction
 from media_gateway.discovery.decay import USUAL_HALF_LIFE, Levels, exponent
 from media_gateway.discovery.pseudonyms import Pseudonyms
+from media_gateway.discovery.store.erasure import erased_among
 
 CONSUMER = "discovery activity"
 """Name under which events are marked as counted."""
@@ -98,12 +99,15 @@ class Folded:
         Those of somebody who has counted for that content on that day already.
     unknown : int
         Those with contents that never were in the catalogue.
+    erased : int
+        Those of people whose accounts are deleted.
     """
 
     counted: int = 0
     repeated: int = 0
     capped: int = 0
     unknown: int = 0
+    erased: int = 0
 
 
 class ActivityStore:
@@ -128,15 +132,18 @@ class ActivityStore:
         async with self._database.transaction(timeout_ms=BATCH_TIMEOUT_MS) as connection:
             fresh = await not_yet_consumed(connection, CONSUMER, list(events))
             direct = await DirectConnection.under(connection)
-            known = await _with_current_ids(direct, [one for key, one in events.items() if key in fresh])
+            erased = await erased_among(direct, {self._person(one) for one in events.values()})
+            kept = [one for key, one in events.items() if key in fresh and self._person(one) not in erased]
+            known = await _with_current_ids(direct, kept)
             votes = self._votes(known)
             gains = await _vote(direct, votes)
             await _add(direct, _levels(votes, gains))
         return Folded(
             counted=len(gains),
             repeated=len(interactions) - len(fresh),
+            erased=len(fresh) - len(kept),
             capped=len(known) - len(gains),
-            unknown=len(fresh) - len(known),
+            unknown=len(kept) - len(known),
         )
 
     async def move_merged(self, old_ids: Sequence[UUID] | None = None) -> int:
@@ -174,6 +181,9 @@ class ActivityStore:
                 gone = await direct.execute(statement, limit)
             total += gone
         return total
+
+    def _person(self, one: Interaction) -> bytes:
+        return self._pseudonyms.erased(one.person)
 
     def _votes(self, interactions: Iterable[Interaction]) -> dict[Vote, Interaction]:
         """The weightiest interaction of each person with each content on each day, the first of equals."""

@@ -18,6 +18,7 @@ from media_gateway.core.adapters.postgres.direct import DirectConnection
 from media_gateway.core.domain.events import Event
 from media_gateway.core.outbox import EVENTS, enqueue_copied
 from media_gateway.discovery.search_events import ClickEvent, SearchEvent
+from media_gateway.discovery.store.erasure import erased_among
 
 MIN_SEARCHERS = 5
 """Different searchers among the kept events from whom on a query's text is kept and shown (k-anonymity with k = 5): a
@@ -97,21 +98,26 @@ _PURGE_TEXTS = sa.text(f"""
 
 @dataclass(frozen=True, slots=True)
 class HashedSearch:
-    """A search as it is stored, the text that is stored with it if it is popular, and what others are told."""
+    """A search as it is stored, the text that is stored with it if it is popular, what others are told, and the user.
+
+    ``person`` is the user's pseudonym of `Pseudonyms.erased`, None without a token; it is not stored.
+    """
 
     event: SearchEvent
     text: str
     query_hash: bytes
     searcher_hash: bytes
     announcement: Event
+    person: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedClick:
-    """A click and what others are told of it."""
+    """A click, what others are told of it, and the user as in `HashedSearch`."""
 
     event: ClickEvent
     announcement: Event
+    person: bytes | None
 
     @property
     def key(self) -> tuple[UUID, UUID]:
@@ -134,9 +140,17 @@ class AnalyticsStore:
         self._database = database
 
     async def write(self, searches: Sequence[HashedSearch], clicks: Sequence[AnnouncedClick]) -> Written:
-        """Store a batch, and announce what is new of it, in one transaction. Repeating it changes nothing."""
+        """Store a batch, and announce what is new of it, in one transaction. Repeating it changes nothing.
+
+        What erased people did is left out.
+        """
+        named = [*(search.person for search in searches), *(click.person for click in clicks)]
+        people = {person for person in named if person is not None}
         async with self._database.transaction() as connection:
             direct = await DirectConnection.under(connection)
+            erased = await erased_among(direct, people)
+            searches = [search for search in searches if search.person not in erased]
+            clicks = [click for click in clicks if click.person not in erased]
             new_searches = await _insert_searches(direct, searches)
             new_clicks = await _insert_clicks(direct, clicks)
             if new_searches:
