@@ -19,6 +19,8 @@ from tests.support.transcript import commands, said, steady
 from tests.support.up import Up, ready, started
 from tests.support.waiting import eventually
 
+DEMO_TOKEN_LINE = "A token of the demo user, good for an hour:"
+
 FILMS = 17_472
 WORKS = FILMS - 2
 """Two records repeat the IMDb id of another (a later cut of the same film)."""
@@ -70,6 +72,34 @@ async def check_readme(up: Up) -> None:
         assert said_last == steady(output)
 
 
+async def check_demo_user(up: Up) -> None:
+    """The printed token is the demo user's, and signs a TV in whose own token the gateway takes."""
+    await eventually(lambda: DEMO_TOKEN_LINE in up.said)
+    await eventually(lambda: up.said[-1] != DEMO_TOKEN_LINE)
+    demo = {"Authorization": f"Bearer {up.said[up.said.index(DEMO_TOKEN_LINE) + 1]}"}
+    door = up.url("gateway")
+    assert (await ask("GET", f"{door}/api/v1/users/me", headers=demo))[
+        "email"
+    ] == "demo@media-gateway.example"
+    metadata = await ask("GET", f"{door}/.well-known/openid-configuration")
+    assert metadata["issuer"] == door
+    codes = await ask("POST", metadata["device_authorization_endpoint"], data={"client_id": "tv-app"})
+    assert codes["verification_uri"] == f"{door}/device"
+    decision = {"user_code": codes["user_code"]}
+    await ask("POST", f"{door}/auth/device/approve", headers=demo, json=decision)
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:device_code",
+        "device_code": codes["device_code"],
+        "client_id": "tv-app",
+    }
+    tokens = await ask("POST", metadata["token_endpoint"], data=form)
+    tv = {"Authorization": f"Bearer {tokens['access_token']}"}
+    await ask("POST", f"{door}/api/v1/search", headers=tv, json={"query": "alien"})
+    assert (await ask("GET", metadata["userinfo_endpoint"], headers=tv))[
+        "email"
+    ] == "demo@media-gateway.example"
+
+
 async def until_steady(command: str, output: str, addresses: dict[str, str]) -> str:
     """What the command says, asked again for a while until it is what is wanted."""
     answers = [""]
@@ -102,6 +132,7 @@ async def test_killed_while_loading_the_next_start_serves_every_film_once(
         found = await ask("POST", f"{up.url('discovery')}/api/v1/search", json={"query": "the godfather"})
         assert found["results"][0]["content"]["title"] == "The Godfather"
         await check_readme(up)
+        await check_demo_user(up)
         headers = {"Authorization": f"Bearer {await token(up)}"}
         jobs = await ask("GET", f"{up.url('ingestion')}/api/v1/ingestion/jobs", headers=headers)
         assert "Complete" in str(jobs)

@@ -9,6 +9,7 @@ from media_gateway.core.settings import CoreSettings, unknown_variables
 from media_gateway.core.web import Component
 
 COMPONENTS = {
+    "auth": "media_gateway.auth.app:COMPONENT",
     "discovery": "media_gateway.discovery.app:COMPONENT",
     "gateway": "media_gateway.gateway.app:COMPONENT",
     "ingestion": "media_gateway.ingestion.app:COMPONENT",

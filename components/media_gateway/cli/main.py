@@ -27,6 +27,8 @@ COMMANDS = {
     ),
     "status": Entry("media_gateway.cli.status:command", "Show the health of what runs on this machine."),
     "token": Entry("media_gateway.cli.token:command", "Print an access token for development."),
+    "keys": Entry("media_gateway.cli.keys:app", "Make and rotate the keys that sign tokens."),
+    "users": Entry("media_gateway.cli.users:app", "Make accounts, the first admin's among them."),
     "doctor": Entry(
         "media_gateway.cli.doctor:command", "Check this machine and say what to do about problems."
     ),

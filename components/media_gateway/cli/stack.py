@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from media_gateway.auth.keys import make_keys_if_absent
 from media_gateway.cli.processes import Address, ComponentProcess
 from media_gateway.cli.progress import Steps
 from media_gateway.core.adapters.embedded.postgres import EmbeddedPostgres
@@ -20,8 +21,14 @@ from media_gateway.core.migrations import migrate
 from media_gateway.core.settings import PREFIX, CoreSettings, load_settings
 from media_gateway.core.web import Component, RunningComponent, check_host, metrics_server, start_component
 
+SIGNING_KEYS = "secrets/signing-keys.json"
+"""In the state folder: the keys that sign tokens, made at the first start."""
+
 ALWAYS_OPEN: frozenset[BackendName] = frozenset({"database", "redis", "vectors", "events", "embedder"})
 """What `up` itself needs to load the demo and to follow the vectors, whichever components were asked for."""
+
+LOOPBACK = "127.0.0.0/8,::1/128"
+"""Networks from which components believe the gateway that runs beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,21 @@ class Plan:
             for name, component in self.components.items()
         ]
 
+    def proxies_of(self, component: str) -> dict[str, str]:
+        """The setting by which a component believes the gateway in front of it, which here is on this machine."""
+        if component == "gateway" or "gateway" not in self.components:
+            return {}
+        return {"trusted_proxies": LOOPBACK}
+
     def service_addresses(self) -> dict[str, str]:
-        """Settings by which the components find each other, such as ``discovery_url``."""
-        return {f"{address.name}_url": address.url for address in self.addresses()}
+        """Settings by which the components find each other, such as ``discovery_url``, and trust the tokens of auth."""
+        urls = {address.name: address.url for address in self.addresses()}
+        found = {f"{name}_url": url for name, url in urls.items()}
+        if "auth" in urls:
+            found["public_url"] = found["auth_jwks_issuer"] = urls.get("gateway", urls["auth"])
+            found["auth_jwks_url"] = f"{urls['auth']}/.well-known/jwks.json"
+            found["signing_keys_path"] = str(self.settings.state_path / SIGNING_KEYS)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,8 @@ async def running(plan: Plan, steps: Steps) -> AsyncIterator[Running]:
         if plan.metrics_port is not None:
             url = await stack.enter_async_context(metrics_server(settings.service_host, plan.metrics_port))
             metrics_url = f"{url}/metrics"
+        if "auth" in plan.components:
+            make_keys_if_absent(settings.state_path / SIGNING_KEYS, "RS256")
         with steps.step("Services") as step:
             start = _start_processes if plan.own_processes else _start_here
             urls = await start(plan, Running(settings, backends, {}, metrics_url), stack)
@@ -189,13 +210,10 @@ async def _start_here(plan: Plan, shared: Running, stack: AsyncExitStack) -> dic
 
     stack.push_async_callback(drain)
     for component in plan.components.values():
-        settings = load_settings(component.settings).model_copy(update=servers)
-        found = {
-            name: address
-            for name, address in plan.service_addresses().items()
-            if getattr(settings, name, "") is None  # one of the environment counts more
-        }
-        settings = settings.model_copy(update=found)
+        given = load_settings(component.settings).model_fields_set  # what the environment says counts more
+        addresses = plan.service_addresses() | plan.proxies_of(component.name)
+        found = {name: value for name, value in addresses.items() if name not in given}
+        settings = component.settings(**found).model_copy(update=servers)
         port = component.port + plan.port_offset
         components.append(await start_component(component, settings, shared.backends, port=port))
     return {component.name: component.url for component in components}
@@ -204,9 +222,13 @@ async def _start_here(plan: Plan, shared: Running, stack: AsyncExitStack) -> dic
 async def _start_processes(plan: Plan, shared: Running, stack: AsyncExitStack) -> dict[str, str]:
     """Each component in a process of its own; they join the private servers by the state folder."""
     folder = StateFolder(plan.settings.state_path)
-    found = {f"{PREFIX}{name.upper()}": address for name, address in plan.service_addresses().items()}
+
+    def found(component: str) -> dict[str, str]:
+        settings = plan.service_addresses() | plan.proxies_of(component)
+        return {f"{PREFIX}{name.upper()}": value for name, value in settings.items()}
+
     processes = [
-        ComponentProcess(address, shared.settings, folder.log_file(address.name), found)
+        ComponentProcess(address, shared.settings, folder.log_file(address.name), found(address.name))
         for address in plan.addresses()
     ]
 

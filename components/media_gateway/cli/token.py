@@ -9,7 +9,7 @@ from media_gateway.core.domain.content import Genre, MaturityRating
 from media_gateway.core.errors import InvalidInputError, NotConfiguredError
 from media_gateway.core.tokens import mint_token
 
-DEVELOPMENT_SCOPES = ("admin", "ingestion:write")
+DEVELOPMENT_SCOPES = ("account", "admin", "ingestion:write", "openid")
 """Every scope that a route of this distribution asks for: on his own machine a developer may do everything."""
 
 

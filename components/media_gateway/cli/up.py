@@ -17,6 +17,7 @@ import typer
 
 from media_gateway.cli.background import load_demo, make_vectors
 from media_gateway.cli.components import COMPONENTS, load_component, unread_variables
+from media_gateway.cli.demo_account import EMAIL as DEMO_EMAIL, DemoAccount, demo_account
 from media_gateway.cli.environment import (
     RUNNING_FILE,
     StateDir,
@@ -59,7 +60,10 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         ),
     ] = None,
     demo: Annotated[
-        bool, typer.Option("--demo/--no-demo", help="Load the demo catalogue: 17,472 real films.")
+        bool,
+        typer.Option(
+            "--demo/--no-demo", help="Load the demo catalogue, 17,472 real films, and make a demo user."
+        ),
     ] = True,
     port_offset: Annotated[
         int, typer.Option(help="Added to every port, to run several side by side.", min=0, max=60_000)
@@ -93,12 +97,16 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     with _only_one(folder, plan):
         check_plan(plan)
         configure_logging(settings, service="up", stream=cast("TextIO", RotatingFile(folder.log_file("up"))))
-        if unread := unread_variables():
-            _log.warning("variables that nothing reads", variables=unread)
-            steps.line("\n".join(unread), style="yellow")
+        _tell_of_unread(steps)
         with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
             runner.run(_until_stopped(plan, Options(demo, ready_file), steps))
     steps.line("Stopped.")
+
+
+def _tell_of_unread(steps: Steps) -> None:
+    if unread := unread_variables():
+        _log.warning("variables that nothing reads", variables=unread)
+        steps.line("\n".join(unread), style="yellow")
 
 
 def _chosen(components: str | None) -> list[str]:
@@ -136,7 +144,8 @@ async def _serve(plan: Plan, options: Options, steps: Steps) -> None:
         write_private(plan.settings.state_path / "run" / RUNNING_FILE, record)
         if options.ready_file is not None:
             write_private(options.ready_file.absolute(), record)
-        _print_what_to_try(plan, run, steps)
+        account = await demo_account(run) if options.demo and "auth" in run.urls else None
+        _print_what_to_try(plan, run, steps, account)
         await asyncio.Event().wait()
 
 
@@ -223,7 +232,7 @@ def _only_one(folder: StateFolder, plan: Plan) -> Iterator[None]:
         lock.release()
 
 
-def _print_what_to_try(plan: Plan, run: Running, steps: Steps) -> None:
+def _print_what_to_try(plan: Plan, run: Running, steps: Steps, account: DemoAccount | None) -> None:
     state = plan.settings.state_path
     token = f"{_program()} token{state_option(plan.settings)}"
     for name, url in run.urls.items():
@@ -231,7 +240,13 @@ def _print_what_to_try(plan: Plan, run: Running, steps: Steps) -> None:
     if run.metrics_url:
         steps.line(f"  {'metrics':<12}{run.metrics_url}")
     steps.line(f"  {'logs':<12}{state / 'logs'}")
-    steps.line(f"\nA token for what needs one:  {token}")
+    if account is not None:
+        door = run.urls.get("gateway", run.urls["auth"])
+        steps.line(f"\nDemo user: {DEMO_EMAIL}, password {account.password}; sign in a TV at {door}/device")
+        if account.token is not None:
+            steps.line("A token of the demo user, good for an hour:")
+            steps.line(account.token)
+    steps.line(f"\nA token that may do everything here:  {token}")
     tries = _tries(run.urls, token)
     if tries:
         steps.line("\nTry:")
