@@ -110,7 +110,7 @@ async def ways(redis: RedisHandle, store: CounterStore) -> dict[str, Call]:
         return await client.evalsha(digests[0], 1, keys[number % SUBJECTS] + "floor", rule.packed)
 
     async def bare_own(number: int) -> object:
-        return await client.evalsha(digests[1], 1, keys[number % SUBJECTS], rule.packed)
+        return await client.evalsha(digests[1], 1, keys[number % SUBJECTS], rule.packed, b"\x01")
 
     async def decision(number: int) -> object:
         return await limiter.decide([Charge(rule, key_of("bench", rule, f"user-{number % SUBJECTS}"))])

@@ -31,6 +31,7 @@ BENCHMARKS = {
     "vectors": "Vector search",
     "relay": "Outbox relay and bus",
     "search": "Search",
+    "auth": "Signing in",
     "gateway": "The gateway",
     "limiter": "Rate limits",
     "operator": "The operator at 5,000 custom resources",
