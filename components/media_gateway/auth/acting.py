@@ -1,10 +1,8 @@
 """From a request to the person who sends it. Called by the routes of everything that only its owner may touch."""
 
-from uuid import UUID
-
 from aiohttp import hdrs, web
 
-from media_gateway.auth.actors import API_KEY_CLIENT, Actor
+from media_gateway.auth.actors import API_KEY_CLIENT, Actor, as_uuid
 from media_gateway.core.errors import PermissionDeniedError
 from media_gateway.core.web import CALLER, source_of
 
@@ -23,13 +21,13 @@ def actor_of(request: web.Request) -> Actor:
         raise _not_a_person()
     if caller.claims.get("via") == "api_key" or caller.claims.get("client_id") == API_KEY_CLIENT:
         raise PermissionDeniedError("an API key can't do this: sign in instead")
-    user_id = _uuid(caller.subject)
+    user_id = as_uuid(caller.subject)
     if user_id is None:
         raise _not_a_person()
     return Actor(
         user_id=user_id,
         scopes=caller.scopes,
-        grant_id=_uuid(caller.claims.get("sid")),
+        grant_id=as_uuid(caller.claims.get("sid")),
         source=source_of(request),
         user_agent=request.headers.get(hdrs.USER_AGENT),
     )
@@ -37,10 +35,3 @@ def actor_of(request: web.Request) -> Actor:
 
 def _not_a_person() -> PermissionDeniedError:
     return PermissionDeniedError("only a person can do this: the token is a program's")
-
-
-def _uuid(text: object) -> UUID | None:
-    try:
-        return UUID(str(text))
-    except ValueError:
-        return None

@@ -48,3 +48,11 @@ class Actor:
             user_agent=self.user_agent,
             details=details or {},
         )
+
+
+def as_uuid(text: object) -> UUID | None:
+    """A claim as an id; None if it is none."""
+    try:
+        return UUID(str(text))
+    except ValueError:
+        return None

@@ -6,6 +6,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from media_gateway.auth.actors import as_uuid
 from media_gateway.auth.audit import AuditEntry
 from media_gateway.auth.client_schemas import (
     ClientFields,
@@ -17,7 +18,6 @@ from media_gateway.auth.client_schemas import (
 )
 from media_gateway.auth.clients import Client
 from media_gateway.auth.oauth_routes import CLIENTS
-from media_gateway.auth.services.minting import as_uuid
 from media_gateway.core.errors import ConflictError, NotFoundError
 from media_gateway.core.web import CALLER, Auth, RouteTable, respond, source_of
 

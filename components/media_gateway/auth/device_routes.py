@@ -48,7 +48,7 @@ routes = RouteTable(tag="device grant")
 )
 async def begin(request: web.Request, form: DeviceForm) -> web.Response:
     """Codes for a device that can't open a browser (RFC 8628 section 3.1)."""
-    client = await request.app[CLIENTS].authenticate(_proof(request, form.client_id, form.client_secret))
+    client = await request.app[CLIENTS].authenticate(proof_of(request, form.client_id, form.client_secret))
     codes = await request.app[GRANTS].begin(client, scope=form.scope, source=source_of(request))
     settings = request.app[SETTINGS]
     page = f"{settings.public_url}/device"
@@ -104,7 +104,7 @@ async def poll_by_get(request: web.Request, query: PollQuery) -> web.Response:
 
 async def answer_poll(request: web.Request, form: PollForm) -> web.Response:
     """The one handler of polls, behind the token endpoint, too."""
-    client = await request.app[CLIENTS].authenticate(_proof(request, form.client_id, form.client_secret))
+    client = await request.app[CLIENTS].authenticate(proof_of(request, form.client_id, form.client_secret))
     return token_answer(await request.app[GRANTS].poll(client, form.device_code))
 
 
@@ -163,7 +163,8 @@ def token_answer(pair: TokenPair) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers=NO_STORE)
 
 
-def _proof(request: web.Request, client_id: str | None, client_secret: str | None) -> ClientProof:
+def proof_of(request: web.Request, client_id: str | None, client_secret: str | None) -> ClientProof:
+    """What a request says of the program that sends it."""
     return ClientProof(
         authorization=request.headers.get(hdrs.AUTHORIZATION),
         client_id=client_id,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from media_gateway.auth.clients import (
     AUTHORIZATION_CODE,
@@ -12,8 +12,7 @@ from media_gateway.auth.clients import (
     GRANT_TYPES,
     REFRESH_TOKEN,
 )
-from media_gateway.auth.device_ports import ClientProof
-from media_gateway.auth.device_routes import GRANTS, token_answer
+from media_gateway.auth.device_routes import GRANTS, proof_of, token_answer
 from media_gateway.auth.device_schemas import TokenAnswer
 from media_gateway.auth.keys import SigningKeys
 from media_gateway.auth.oauth_answers import NO_STORE, POLL_LIMIT, OAuthProblem, oauth_answer
@@ -194,15 +193,6 @@ routes.get(
     limits=None,
     summary="The same, under OpenID Connect's name",
 )(metadata)
-
-
-def proof_of(request: web.Request, client_id: str | None, client_secret: str | None) -> ClientProof:
-    """What a request says of the program that sends it."""
-    return ClientProof(
-        authorization=request.headers.get(hdrs.AUTHORIZATION),
-        client_id=client_id,
-        client_secret=client_secret,
-    )
 
 
 def _needed(name: str, value: str | None) -> str:

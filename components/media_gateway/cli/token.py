@@ -7,7 +7,7 @@ import typer
 from media_gateway.cli.environment import StateDir, use_state_folder
 from media_gateway.core.domain.content import Genre, MaturityRating
 from media_gateway.core.errors import InvalidInputError, NotConfiguredError
-from media_gateway.core.tokens import mint_token
+from media_gateway.core.tokens import GENRES_CLAIM, RATING_CLAIM, mint_token
 
 DEVELOPMENT_SCOPES = ("account", "admin", "ingestion:write", "openid")
 """Every scope that a route of this distribution asks for: on his own machine a developer may do everything."""
@@ -74,6 +74,4 @@ def _limits(rating: str | None, genres: list[str]) -> dict[str, Any]:
         raise InvalidInputError(f"--content-rating-limit: {rating!r} is none of {', '.join(LIMITS)}")
     if wrong := set(genres).difference(Genre):
         raise InvalidInputError(f"--blocked-genre: {min(wrong)!r} is none of {', '.join(Genre)}")
-    return ({} if rating is None else {"content_rating_limit": rating}) | (
-        {"blocked_genres": genres} if genres else {}
-    )
+    return ({} if rating is None else {RATING_CLAIM: rating}) | ({GENRES_CLAIM: genres} if genres else {})

@@ -40,6 +40,12 @@ FORBIDDEN_HEADERS = frozenset({"jwk", "jku", "x5c", "x5u", "crit"})
 MAX_UNIX_TIME = 253_402_300_800
 """End of the year 9999 in Unix seconds; a later expiry is no date."""
 
+RATING_CLAIM = "content_rating_limit"
+"""Claim with the strongest rating that the profile may see (``PG-13``)."""
+
+GENRES_CLAIM = "blocked_genres"
+"""Claim with the genres that the profile may not see."""
+
 KNOWN_TOKENS = 10_000
 """Verified tokens that are remembered; the one that was not asked for longest goes first."""
 

@@ -1,20 +1,15 @@
 """What the profile of a caller allows. It comes with the access token, so that no request can widen it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
 from media_gateway.core.domain.content import Genre
 from media_gateway.core.errors import UnauthenticatedError
+from media_gateway.core.tokens import GENRES_CLAIM, RATING_CLAIM
 from media_gateway.core.web import CALLER
 from media_gateway.discovery.filters import MATURITY_LEVELS, ParentalLimits
-
-RATING_CLAIM: Final = "content_rating_limit"
-"""Claim with the strongest rating that the profile may see (``PG-13``)."""
-
-GENRES_CLAIM: Final = "blocked_genres"
-"""Claim with the genres that the profile may not see."""
 
 _GENRES = frozenset(Genre)
 

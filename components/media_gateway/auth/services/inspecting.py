@@ -2,10 +2,10 @@
 
 from typing import Any, Protocol
 
-from media_gateway.auth.actors import API_KEY_CLIENT
+from media_gateway.auth.actors import API_KEY_CLIENT, as_uuid
 from media_gateway.auth.clients import Client, digest_of
 from media_gateway.auth.services.issuing import Issuer, Revocations
-from media_gateway.auth.services.minting import Mint, as_uuid
+from media_gateway.auth.services.minting import Mint
 from media_gateway.auth.store import grants as store
 from media_gateway.auth.store.grants import KeptRefresh
 from media_gateway.core.adapters.postgres import Database

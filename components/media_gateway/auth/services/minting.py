@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 import jwt
 
@@ -12,10 +11,7 @@ from media_gateway.auth.granting import Grant
 from media_gateway.auth.keys import SigningKeys
 from media_gateway.auth.subjects import Subject
 from media_gateway.core.domain.ids import uuid7
-from media_gateway.core.tokens import LEEWAY_S
-
-RATING_CLAIM: Final = "content_rating_limit"
-GENRES_CLAIM: Final = "blocked_genres"
+from media_gateway.core.tokens import GENRES_CLAIM, LEEWAY_S, RATING_CLAIM
 
 OPENID: Final = "openid"
 
@@ -146,11 +142,3 @@ def identity(subject: Subject, scopes: frozenset[str]) -> dict[str, Any]:
     if "email" in scopes:
         claims |= {"email": subject.email, "email_verified": subject.email_verified}
     return claims
-
-
-def as_uuid(text: Any) -> UUID | None:
-    """A claim as an id; None if it is none."""
-    try:
-        return UUID(str(text))
-    except ValueError:
-        return None
